@@ -1,0 +1,48 @@
+"""The best possible noise predictor, in closed form: what a perfect network would answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from toydiff.schedules import Schedule
+
+Model = Callable[[Tensor, Tensor], Tensor]  # eps_theta(x: (B, *shape), t: (B,) long) -> (B, *shape)
+
+CHUNK = 2**16  # weights held at once, half a megabyte: stays in the cache, and a cloud of any size fits
+
+
+def cloud(points: Tensor, schedule: Schedule) -> Model:
+    """The optimal predictor for data that is a finite cloud, points (N, *shape).
+
+    By Bayes with eq. 4, x_t came from data point p with probability softmax(-|x_t - sqrt(a) p|^2 / (2 (1 - a))),
+    a = alpha_bar_t. The best guess at x_0 is the mean under it; eq. 15 turns it into eps.
+    """
+    p = points.flatten(1).double()  # float64: near t = 0 the expanded square loses the digits of float32
+    half_square = p.square().sum(1) / 2
+
+    @torch.inference_mode()
+    def eps(x: Tensor, t: Tensor) -> Tensor:
+        rows = max(1, CHUNK // len(p))
+        x0 = torch.cat([guess(*part) for part in zip(x.split(rows), t.split(rows), strict=True)])
+        return schedule.eps(x, x0.to(x.dtype).reshape(x.shape), t)
+
+    def guess(x: Tensor, t: Tensor) -> Tensor:
+        a = schedule.alpha_bar[t].unsqueeze(1)  # (B, 1)
+        # the square, expanded; |x|^2 is the same for all p, so it drops out. (B, D) @ (D, N) -> (B, N)
+        closeness = torch.addmm(half_square, x.flatten(1).double() / a.sqrt(), p.T, beta=-1).mul_(a / (1 - a))
+        return closeness.softmax(1) @ p
+
+    return eps
+
+
+def gaussian(mean: Tensor, std: float, schedule: Schedule) -> Model:
+    """The optimal predictor for data from N(mean, std^2 I), mean of shape (*shape)."""
+
+    def eps(x: Tensor, t: Tensor) -> Tensor:
+        signal, noise = schedule.rates(t, x)
+        return noise * (x - signal * mean) / (signal**2 * std**2 + noise**2)
+
+    return eps

@@ -1,0 +1,188 @@
+"""Every name and number of a run in one place: what a page shows, what a link carries."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from toydiff import exact
+from toydiff.data import DATASETS, MAX_POINTS, MIN_POINTS
+from toydiff.exact import Model
+from toydiff.models import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MLP
+from toydiff.samplers import WAYS, reverse
+from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
+from toydiff.training import Trainer
+from toydiff.trajectory import Trajectory
+
+PREDICTORS = ("exact", "network")
+
+# What each field may be: names to choose from, or (lowest, highest).
+CHOICES: dict[str, tuple[str, ...]] = {
+    "dataset": tuple(DATASETS),
+    "schedule": tuple(SCHEDULES),
+    "predictor": PREDICTORS,
+}
+RANGES: dict[str, tuple[float, float]] = {
+    "points": (MIN_POINTS, MAX_POINTS),
+    "T": (MIN_T, MAX_T),
+    "strength": (0.01, 1.0),
+    "width": (MIN_WIDTH, MAX_WIDTH),
+    "depth": (MIN_DEPTH, MAX_DEPTH),
+    "batch": (2, 4096),
+    "lr": (1e-6, 1e3),
+    "seed": (0, 2**31 - 1),
+    "steps": (0, MAX_T),
+    "particles": (1, 1000),
+    "trained": (0, 100_000),
+}
+
+
+class Problem(NamedTuple):
+    """A setting that could not be used, and why: `allowed` is what it may be."""
+
+    name: str
+    value: str
+    allowed: str
+    used: object
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Frozen and compared by value: a key for caches. ValueError for a value outside CHOICES and RANGES."""
+
+    dataset: str = "spiral"
+    points: int = 2000
+    schedule: str = "cosine"
+    T: int = 100
+    strength: float = 1.0  # multiplies every beta: below 1 the schedule leaves signal in x_T
+    width: int = 128
+    depth: int = 2
+    batch: int = 256
+    lr: float = 4e-3
+    seed: int = 0
+    predictor: str = "exact"
+    steps: int = 0  # of the reverse run, at most T; 0: all T of them
+    particles: int = 256
+    trained: int = 0  # how many steps the network of a shared picture was trained for
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not _fits(name, value):
+                raise ValueError(f"{name} must be {allowed(name)}, not {value!r}")
+        if self.steps > self.T:
+            raise ValueError(f"steps must be at most T = {self.T}, not {self.steps}")
+
+    # what the settings stand for
+
+    def data(self) -> Tensor:
+        """(points, 2): the data."""
+        return DATASETS[self.dataset](self.points, self.seed)
+
+    @property
+    def usual_points(self) -> int:
+        """How many points this dataset usually has: 100 for the film's spiral."""
+        return inspect.signature(DATASETS[self.dataset]).parameters["n"].default
+
+    def noise_schedule(self) -> Schedule:
+        """The schedule, every beta multiplied by `strength`."""
+        return Schedule(SCHEDULES[self.schedule](self.T).beta * self.strength)
+
+    def model(self) -> nn.Module:
+        """The untrained network."""
+        return MLP(self.noise_schedule(), width=self.width, depth=self.depth, seed=self.seed)
+
+    def trainer(self) -> Trainer:
+        """A training of this network on this data, at step 0."""
+        return Trainer(self.model(), self.data(), self.noise_schedule(), batch=self.batch, lr=self.lr, seed=self.seed)
+
+    def exact(self) -> Model:
+        """The optimal predictor for this data."""
+        return exact.cloud(self.data(), self.noise_schedule())
+
+    def start(self, n: int | None = None) -> Tensor:
+        """(n, 2): x_T, the same for every way down. `n` defaults to `particles`."""
+        return torch.randn(self.particles if n is None else n, 2, generator=self.generator(1))
+
+    def reverse(self, model: Model, way: str, x: Tensor | None = None) -> Trajectory:
+        """One whole run down from x_T, or from `x`; `way` is a key of WAYS. Every way uses the same z."""
+        sampler, noise = WAYS[way]
+        frames = reverse(
+            model,
+            self.noise_schedule(),
+            self.start() if x is None else x,
+            sampler,
+            steps=self.steps or None,
+            noise=noise,
+            generator=self.generator(2),
+        )
+        return Trajectory.collect(frames)
+
+    def generator(self, stream: int) -> torch.Generator:
+        """Random numbers of this seed; each use has a stream of its own."""
+        return torch.Generator().manual_seed(1_000_003 * stream + self.seed)
+
+    @property
+    def training(self) -> Experiment:
+        """The same experiment without what training does not depend on: equal for runs that share a network."""
+        default = Experiment()
+        return Experiment(
+            **asdict(self) | {name: getattr(default, name) for name in ("predictor", "steps", "particles", "trained")}
+        )
+
+    # to and from the address bar
+
+    def to_params(self) -> dict[str, str]:
+        """As URL parameters."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> tuple[Experiment, list[Problem]]:
+        """From URL parameters. What cannot be used falls back to its default and is listed; unknown names are
+        ignored."""
+        good: dict[str, Any] = {}
+        problems = []
+        for field in fields(cls):
+            if field.name in params:
+                value = _parsed(params[field.name], type(field.default))
+                if _fits(field.name, value):
+                    good[field.name] = value
+                else:
+                    text = params[field.name][:40]
+                    problems.append(Problem(field.name, text, allowed(field.name), field.default))
+        T = good.get("T", cls.T)
+        if good.get("steps", cls.steps) > T:
+            problems.append(Problem("steps", str(good.pop("steps")), f"0 … {T}", cls.steps))
+        return cls(**good), problems
+
+
+def allowed(name: str) -> str:
+    """What a field may be, in words for a message: "10 ... 1000" or "spiral, moons, ..."."""
+    if name in CHOICES:
+        return ", ".join(CHOICES[name])
+    low, high = (f"{end:,.6f}".rstrip("0").rstrip(".") for end in RANGES[name])
+    return f"{low} … {high}"
+
+
+def _fits(name: str, value: object) -> bool:
+    if name in CHOICES:
+        return value in CHOICES[name]
+    low, high = RANGES[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, float) and not isinstance(getattr(Experiment, name), float):
+        return False  # a whole number is meant
+    return math.isfinite(value) and low <= value <= high
+
+
+def _parsed(text: str, kind: type) -> object:
+    """The text as a str, int or float; None if it is not one."""
+    try:
+        return kind(text) if len(text) <= 40 else None
+    except (ValueError, OverflowError):
+        return None

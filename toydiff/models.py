@@ -1,0 +1,84 @@
+"""The network: guesses the noise in a noisy point."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from toydiff.schedules import Schedule
+
+FREQUENCY = 1.5  # of the Fourier features, in radians per data width
+MIN_WIDTH, MAX_WIDTH = 4, 512
+MIN_DEPTH, MAX_DEPTH = 1, 8
+
+
+class MLP(nn.Module):
+    """eps_theta(x, t) for points: x (B, D), t (B,) long -> (B, D).
+
+    A plain network draws only smooth fields quickly. Sines and cosines of random projections of x (Tancik et al.
+    2020, Fourier features) let it draw thin arms as well. Time enters as the log of the signal-to-noise ratio, not
+    as t: one network then fits every T and every schedule.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        dim: int = 2,
+        width: int = 128,
+        depth: int = 2,
+        features: int = 32,
+        time: bool = True,  # False: the network is not told t
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not MIN_WIDTH <= width <= MAX_WIDTH:
+            raise ValueError(f"width must be between {MIN_WIDTH} and {MAX_WIDTH}, not {width}")
+        if not MIN_DEPTH <= depth <= MAX_DEPTH:
+            raise ValueError(f"depth must be between {MIN_DEPTH} and {MAX_DEPTH}, not {depth}")
+        self.schedule = schedule
+        generator = torch.Generator().manual_seed(seed)
+        self.projection: Tensor
+        self.register_buffer("projection", FREQUENCY * torch.randn(dim, features, generator=generator))
+        embedding = _embedding(schedule) if time else torch.zeros(schedule.T + 1, 0)
+        self.embedding: Tensor
+        self.register_buffer("embedding", embedding)  # (T + 1, 8)
+
+        sizes = [dim + 2 * features + embedding.shape[1], *[width] * depth]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            layers += [_linear(fan_in, fan_out, generator), nn.SiLU()]
+        self.net = nn.Sequential(*layers, _linear(width, dim, generator))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """x: (B, D), t: (B,) long -> the noise in x, (B, D).
+
+        The layers answer only what is not obvious: v of eps = noise * x + signal * v (Salimans and Ho 2022). Near
+        t = T, where x is all noise, an error of v is then an error of x_0 of the same size, however large T is.
+        """
+        angle = x @ self.projection
+        out = self.net(torch.cat([x, angle.sin(), angle.cos(), self.embedding[t]], dim=1))
+        signal, noise = self.schedule.rates(t, x)
+        return noise * x + signal * out
+
+
+def _embedding(schedule: Schedule) -> Tensor:
+    """(T + 1, 8): sines and cosines of the log-SNR at four frequencies. t = 0, pure signal, is never asked for."""
+    log_snr = schedule.log_snr.clamp(-12, 12).float()
+    angle = log_snr[:, None] * torch.tensor([0.125, 0.25, 0.5, 1.0])
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
+    """PyTorch's own initialization, but drawn from our generator: no global seed is touched."""
+    layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
+    bound = fan_in**-0.5
+    with torch.no_grad():
+        layer.weight.uniform_(-bound, bound, generator=generator)
+        layer.bias.uniform_(-bound, bound, generator=generator)
+    return layer
+
+
+MODELS: dict[str, type[nn.Module]] = {"mlp": MLP}

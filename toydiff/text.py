@@ -1,0 +1,37 @@
+"""Everything a person reads, from `lessons/<language>/`: prose in Markdown sections, short words in TOML."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+LESSONS = Path(__file__).resolve().parent.parent / "lessons"
+LANGUAGE = os.environ.get("TOYDIFF_LANGUAGE", "en")
+
+
+@cache
+def _words(language: str) -> dict[str, dict[str, str]]:
+    return tomllib.loads((LESSONS / language / "words.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _sections(language: str, lesson: str) -> dict[str, str]:
+    text = (LESSONS / language / f"{lesson}.md").read_text(encoding="utf-8")
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return {name.strip(): body.strip() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def words(key: str, **values: object) -> str:
+    """The short text `table.name` of `words.toml`, its {placeholders} filled in. KeyError if there is none."""
+    table, name = key.split(".", 1)
+    text = _words(LANGUAGE)[table][name]
+    return text.format(**values) if values else text
+
+
+def prose(lesson: str, section: str, **values: object) -> str:
+    """The section `## section` of `<lesson>.md`, its {placeholders} filled in. KeyError if there is none."""
+    text = _sections(LANGUAGE, lesson)[section]
+    return text.format(**values) if values else text

@@ -1,0 +1,140 @@
+"""Training a noise predictor, a few steps at a time."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from toydiff.exact import Model
+from toydiff.schedules import Schedule
+
+WARM_UP = 50  # steps in which the learning rate rises from 0
+AVERAGE = 0.998  # decay of the averaged weights: they remember about the last 500 steps
+EXPLODED = 1e4  # a network that always answers 0 has loss 1
+
+
+class Trainer:
+    """Algorithm 1, pulled: nothing happens until `advance(n)`. One seed gives one training, bit for bit.
+
+    model: eps_theta, trained in place; data: (N, *shape).
+    """
+
+    def __init__(
+        self, model: nn.Module, data: Tensor, schedule: Schedule, *, batch: int = 256, lr: float = 4e-3, seed: int = 0
+    ) -> None:
+        if batch < 2:
+            raise ValueError(f"batch must be at least 2, not {batch}")
+        if not lr > 0:
+            raise ValueError(f"lr must be greater than 0, not {lr}")
+        self.model, self.data, self.schedule = model, data, schedule
+        self.batch, self.lr = batch, lr
+        self.step = 0
+        self.diverged_at: int | None = None  # the step at which the loss exploded; no step is made after it
+        self._generator = torch.Generator().manual_seed(seed)
+        self._optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self._average = [p.detach().clone() for p in model.parameters()]
+        self._losses = torch.empty(0)
+        self._share = _time_distribution(schedule)
+
+    @property
+    def losses(self) -> Tensor:
+        """(step,): the loss of every step so far."""
+        return self._losses[: self.step]
+
+    @property
+    def predictor(self) -> Model:
+        """A frozen copy of the network with the averaged weights: what samples. Safe to keep while training goes on."""
+        model = copy.deepcopy(self.model).eval().requires_grad_(False)
+        for p, average in zip(model.parameters(), self._average, strict=True):
+            p.copy_(average)
+        return model
+
+    def advance(self, n: int) -> None:
+        """Make n steps. If the loss explodes, stop there for good: `diverged_at` says where, and the predictor stays
+        as it was before this call."""
+        if self.diverged_at is not None:
+            return
+        self._make_room(n)
+        before = [average.clone() for average in self._average]
+        first = self.step
+        for _ in range(n):
+            self._losses[self.step] = self._one_step()
+            self.step += 1
+        # read once per call, not once per step: asking for a number stops the machine until it is there
+        bad = ~(self._losses[first : self.step] < EXPLODED)
+        if bad.any():
+            self.diverged_at = first + int(bad.nonzero()[0])
+            self.step = self.diverged_at + 1
+            self._average = before
+
+    def _one_step(self) -> Tensor:
+        x0, eps, t = self.draw()
+        guess = self.model(self.schedule.noised(x0, eps, t), t)
+        loss = F.mse_loss(guess, eps)  # eq. 14
+        self._optimizer.zero_grad()
+        loss.backward()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.lr * min(1.0, (self.step + 1) / WARM_UP)
+        self._optimizer.step()
+        self._average_weights()
+        return loss.detach()
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """One batch: x0 and eps (B, *shape), t (B,). Three ways to learn the same from fewer draws: each eps comes
+        with its opposite, the times are spread evenly over their distribution, and that favours those where
+        there is something to learn."""
+        half = (self.batch + 1) // 2
+        x0 = self.data[torch.randint(len(self.data), (half,), generator=self._generator)]
+        eps = torch.randn(x0.shape, generator=self._generator)
+        u = (torch.arange(half) + torch.rand(half, generator=self._generator)) / half
+        t = torch.searchsorted(self._share, u.double()).clamp(max=self.schedule.T - 1) + 1
+        return (
+            torch.cat([x0, x0])[: self.batch],
+            torch.cat([eps, -eps])[: self.batch],
+            torch.cat([t, t])[: self.batch],
+        )
+
+    @torch.no_grad()
+    def _average_weights(self) -> None:
+        """Exponential moving average of the weights; the divisor makes it a true average from the first step on."""
+        weight = (1 - AVERAGE) / (1 - AVERAGE ** (self.step + 1))
+        torch._foreach_lerp_(self._average, list(self.model.parameters()), weight)
+
+    def _make_room(self, n: int) -> None:
+        if self.step + n > len(self._losses):
+            self._losses = torch.cat([self.losses, torch.empty(max(n, self.step))])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a training needs to go on, as tensors, numbers and lists of them."""
+        return {
+            "step": self.step,
+            "diverged_at": self.diverged_at,
+            "losses": self.losses.clone(),
+            "model": {k: v.clone() for k, v in self.model.state_dict().items()},
+            "average": [average.clone() for average in self._average],
+            "optimizer": copy.deepcopy(self._optimizer.state_dict()),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict()` of a trainer with the same model, data and settings."""
+        self.step, self.diverged_at = state["step"], state["diverged_at"]
+        self._losses = state["losses"].clone()
+        self.model.load_state_dict(state["model"])
+        self._average = [average.clone() for average in state["average"]]
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self._generator.set_state(state["generator"])
+
+
+def _time_distribution(schedule: Schedule) -> Tensor:
+    """(T,): the cumulative distribution from which t - 1 is drawn: logistic in log-SNR, most where the answer is
+    neither plain noise nor plain data. Algorithm 1 draws t uniformly; the best network is the same for both."""
+    log_snr = schedule.log_snr[1:]
+    # t stands for the log-SNRs nearer to its own than to its neighbours'; a little for all, so that none is left out
+    edges = torch.cat([log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]])
+    weight = -((edges - 1) / 2).sigmoid().diff() + 0.1 / schedule.T
+    return (weight / weight.sum()).cumsum(0)
