@@ -1,0 +1,351 @@
+"""What the player shows, as files to keep: a film (GIF), a strip for a slide (PNG), the numbers (NPZ).
+
+Everything is drawn on a Figure of its own, without pyplot and rcParams: many threads can export at once.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
+from matplotlib.transforms import Affine2D
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.style import THEMES, Theme
+
+SIDE, EDGE, GAP = 288, 10, 8  # in points: a panel, the border, between two panels. Three panels: 900
+HEAD = 42  # the title and the formula above a panel
+NOTE, STAMP = 9.5, 9.0  # font sizes of the texts below
+MONO = "DejaVu Sans Mono"  # comes with matplotlib, as the default DejaVu Sans does: both have β̃, x̂₀ and σₜ
+TRAIL, FADE = 12, (0.19, 0.44, 0.71, 1.0)  # frames that a trail looks back; its strength, oldest first
+INK = 0.16  # how much of a panel the trails may cover: the longer the hops, the fainter they are
+TRAILS, GUESSES = 320, 40  # at most; of more particles, every second or third has one
+FAR = 100.0  # a particle further out than this has diverged: it is left out
+BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
+NO_CHANGE = 127  # the index of a pixel that stays what it was
+
+
+def spaced(frames: int, most: int = 120) -> list[int]:
+    """At most `most` of the frames 0 ... frames - 1, evenly spaced, the first and the last among them."""
+    return np.linspace(0, frames - 1, min(frames, most)).round().astype(int).tolist()
+
+
+def images(
+    scene: Scene,
+    *,
+    theme: str = "light",
+    trails: bool = True,
+    guess: bool = False,
+    panel: int | None = None,
+    follow: int | None = None,
+    anatomy: bool = False,
+    size: int = SIDE,
+    frames: Sequence[int] | None = None,
+) -> Iterator[Image.Image]:
+    """RGB pictures, panels `size` pixels wide: of `frames`, or of all (120 if there are more).
+
+    follow: a particle with a ring and its path; with `anatomy`, its last steps as the model's part and the noise's.
+    """
+    ticks = scene.ticks
+    panels = scene.panels if panel is None else (scene.panels[panel],)
+    width = 2 * EDGE + len(panels) * (SIDE + GAP) - GAP
+    stamp = _wrapped(scene.stamp, STAMP, width - 2 * EDGE)
+    notes = {_wrapped(note, NOTE, SIDE - 18) for p in panels for note in p.notes}
+    note_height = max((_height(note, NOTE) for note in notes), default=0)
+    floor = EDGE + _height(stamp, STAMP) + note_height  # where the panels stand
+    sheet = _Sheet(width, floor + SIDE + HEAD + EDGE, size, THEMES[theme])
+    sheet.write(EDGE + 2, floor - note_height - 6, stamp, STAMP, **sheet.block)
+    moving = []
+    for i, p in enumerate(panels):
+        x, top = EDGE + i * (SIDE + GAP), floor + SIDE
+        stage = sheet.stage(x, floor, scene, above=HEAD, below=note_height)
+        clock = sheet.write(x + SIDE - 9, top + 21, "", 15, family=MONO, weight="bold", ha="right")
+        room = SIDE - 27 - 9.1 * max(len(_clock(scene, tick)) for tick in ticks)
+        sheet.write(x + 9, top + 22, p.title, 12.5, room, weight="bold")
+        sheet.write(x + 9, top + 7, p.formula, 10, SIDE - 18, color=sheet.theme.faint)
+        note = sheet.write(x + 9, floor - 2, "", NOTE, **sheet.block)
+        clouds: list[_Cloud | _Followed] = [_Cloud(stage, scene, p, sheet.theme, trails and not anatomy, guess)]
+        if follow is not None:
+            clouds[0].artists[1].set_alpha(0.4)
+            clouds.append(_Followed(stage, scene, p, sheet.theme, follow, anatomy))
+        moving.append((p, clouds, clock, note))
+
+    sheet.canvas.draw()  # what stands still, once: clouds, clocks and notes are empty yet
+    still = sheet.canvas.copy_from_bbox(sheet.figure.bbox)
+    for frame in spaced(len(ticks)) if frames is None else frames:
+        sheet.canvas.restore_region(still)
+        for p, clouds, clock, note in moving:
+            for cloud in clouds:
+                cloud.show(frame)
+            clock.set_text(_clock(scene, ticks[frame]))
+            note.set_text(_wrapped(p.note(frame), NOTE, SIDE - 18))
+            for artist in (*(artist for cloud in clouds for artist in cloud.artists), clock, note):
+                sheet.figure.draw_artist(artist)
+        picture = sheet.picture()
+        picture.info = {"comment": scene.stamp, "theme": theme}  # travels with the picture into the file
+        yield picture
+
+
+def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 1.0) -> bytes:
+    """A GIF of about `seconds` that loops forever and rests on its last picture; its comment is the stamp."""
+    pictures = iter(pictures)
+    first = next(pictures)
+    palette = _Palette(THEMES[first.info.get("theme", "light")])
+    film: list[Image.Image] = []
+    last = np.array(NO_CHANGE)
+    for picture in chain([first], pictures):
+        pixels = palette(picture)
+        change = np.where(pixels == last, NO_CHANGE, pixels).astype(np.uint8)
+        # Pillow drops a frame that equals the one before it: repaint a corner pixel in every other frame.
+        change[0, 0] = NO_CHANGE if len(film) % 2 else pixels[0, 0]
+        film.append(Image.fromarray(change))
+        film[-1].putpalette(palette.colors.astype(np.uint8).tobytes())
+        last = pixels
+    pace = min(max(seconds / len(film), 0.02), 0.4)  # browsers do not go faster than 20 ms
+    delay = 10 * round(100 * pace)  # ms: the file counts in tens
+    file = io.BytesIO()
+    film[0].save(
+        file,
+        "GIF",
+        save_all=True,
+        append_images=film[1:],
+        duration=[delay] * (len(film) - 1) + [delay + round(1000 * hold)],
+        loop=0,
+        transparency=NO_CHANGE,
+        disposal=1,  # each frame is painted over the one before
+        optimize=False,
+        comment=first.info.get("comment", ""),
+    )
+    return file.getvalue()
+
+
+def strip(scene: Scene, moments: int = 6, *, theme: str = "light", size: int = SIDE) -> bytes:
+    """A PNG for a slide: a row per panel, a column per moment, each `size` pixels wide."""
+    ticks, frames = scene.ticks, spaced(len(scene.ticks), moments)
+    left, head, small = 220, 40, 16  # room for titles and for clocks; the stamp's font size
+    width = left + len(frames) * (SIDE + GAP) - GAP + EDGE
+    stamp = _wrapped(scene.stamp, small, width - 2 * EDGE)
+    floor = EDGE + _height(stamp, small)
+    top = floor + len(scene.panels) * (SIDE + GAP) - GAP
+    sheet = _Sheet(width, top + head + EDGE, size, THEMES[theme])
+    sheet.write(EDGE, floor - 8, stamp, small, **sheet.block)
+    for column, frame in enumerate(frames):
+        x = left + column * (SIDE + GAP)
+        clock = _clock(scene, ticks[frame])
+        sheet.write(x + SIDE / 2, top + 14, clock, 24, family=MONO, weight="bold", ha="center")
+        for row, panel in enumerate(scene.panels):
+            y = top - SIDE - row * (SIDE + GAP)
+            stage = sheet.stage(x, y, scene)
+            _Cloud(stage, scene, panel, sheet.theme, trails=False, guess=False).show(frame)
+    for row, panel in enumerate(scene.panels):
+        y = top - 10 - row * (SIDE + GAP)
+        title, formula = (_wrapped(text, 18, left - EDGE, lines=4) for text in (panel.title, panel.formula))
+        sheet.write(EDGE, y, title, 18, weight="bold", va="top")
+        sheet.write(EDGE, y - _height(title, 18), formula, 15, color=sheet.theme.faint, va="top")
+    sheet.canvas.draw()
+    file, about = io.BytesIO(), PngInfo()
+    about.add_itxt("Description", scene.stamp)
+    sheet.picture().save(file, "PNG", pnginfo=about)
+    return file.getvalue()
+
+
+def npz(scene: Scene, **more: Any) -> bytes:
+    """The numbers, for np.load: t (F,), data (N, 2), stamp, titles; of panel 0: 0.x, 0.x0, 0.mean (F, B, 2).
+
+    `more`: further arrays by name, for example losses=...
+    """
+    arrays: dict[str, Any] = {"t": scene.ticks, "data": scene.data.float().numpy(), "stamp": scene.stamp}
+    arrays["titles"] = [panel.title for panel in scene.panels]
+    for i, panel in enumerate(scene.panels):
+        for name in ("x", "x0", "mean"):
+            arrays[f"{i}.{name}"] = getattr(panel.trajectory, name).float().numpy()
+    file = io.BytesIO()
+    np.savez(file, **arrays, **more)
+    return file.getvalue()
+
+
+class _Sheet:
+    """A figure measured in points from its lower left corner. A panel becomes `size` pixels wide."""
+
+    def __init__(self, width: float, height: float, size: int, theme: Theme) -> None:
+        self.width, self.height, self.theme = width, height, theme
+        self.figure = Figure((width / 72, height / 72), dpi=72 * size / SIDE, facecolor=theme.page)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self.block: dict[str, Any] = {"family": MONO, "color": theme.faint, "va": "top"}
+        self.points = Affine2D().scale(1 / 72) + self.figure.dpi_scale_trans
+
+    def stage(self, x: float, y: float, scene: Scene, above: float = 0, below: float = 0) -> Axes:
+        """A panel without particles: a card with a faint grid, and the data as a ghost."""
+        theme, r = self.theme, scene.half_width
+        card = FancyBboxPatch((x, y - below), SIDE, SIDE + above + below, "round,pad=0,rounding_size=9")
+        card.set(transform=self.points, zorder=-1, facecolor=theme.paper, edgecolor=theme.axis, linewidth=0.8)
+        self.figure.add_artist(card)
+        box = (x / self.width, y / self.height, SIDE / self.width, SIDE / self.height)
+        ax = self.figure.add_axes(box, frameon=False, xlim=(-r, r), ylim=(-r, r))
+        ax.set(xticks=[], yticks=[])
+        units = range(-int(r), int(r) + 1)
+        colors = [theme.grid if unit else theme.axis for unit in units]
+        ax.hlines(units, -r, r, colors, linewidth=0.7)
+        ax.vlines(units, -r, r, colors, linewidth=0.7)
+        ghost = _places(scene.data)
+        ax.scatter(ghost[:, 0], ghost[:, 1], s=6, color=theme.ghost, linewidths=0)
+        return ax
+
+    def write(self, x: float, y: float, text: str, size: float, room: float = 0, **look: Any) -> Text:
+        """Text with its first baseline at (x, y); if it is wider than `room`, it ends in an ellipsis."""
+        look = {"color": self.theme.ink, "family": "DejaVu Sans", "va": "baseline"} | look
+        it = self.figure.text(x, y, text, transform=self.points, parse_math=False, size=size, **look)
+        while room and len(text) > 1 and it.get_window_extent().width * 72 / self.figure.dpi > room:
+            text = text[:-1]
+            it.set_text(text.rstrip() + "…")
+        return it
+
+    def picture(self) -> Image.Image:
+        """What is on the canvas, as a copy."""
+        return Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
+
+
+class _Cloud:
+    """What moves in a panel: particles, the trails behind them, lines to the model's guesses at their x0."""
+
+    def __init__(self, ax: Axes, scene: Scene, panel: Panel, theme: Theme, trails: bool, guess: bool) -> None:
+        self.x, self.x0 = _places(panel.trajectory.x), _places(panel.trajectory.x0)
+        hue, hues = scene.hue.numpy(), to_rgba_array(theme.hues)
+        some = [np.flatnonzero(hue == h)[:: _thin(len(hue), TRAILS)] for h in range(len(hues))]
+        self.kin = [kin for kin in some if trails and len(kin)]  # particles with a trail, by their hue
+        self.shades = np.array([(*hues[hue[kin[0]], :3], fade) for fade in FADE for kin in self.kin])
+        self.to_points = SIDE / (2 * scene.half_width)
+        self.strength = 0.5 if guess else 1.0
+        self.guessed = np.arange(len(hue))[:: _thin(len(hue), GUESSES)] if guess else np.arange(0)
+
+        self.trails = LineCollection([], linewidths=1.0, zorder=3)
+        area = 25 if len(hue) <= 600 else 14
+        self.dots = ax.scatter([], [], s=area, edgecolors=theme.paper, linewidths=0.75, zorder=4)
+        self.dots.set(facecolor=hues[hue], alpha=0.65 if guess else 1.0)
+        self.lines = LineCollection([], linewidths=1.0, colors=hues[hue[self.guessed]], alpha=0.55, zorder=5)
+        self.rings = ax.scatter([], [], s=22, facecolors=theme.paper, linewidths=1.4, zorder=6)
+        self.rings.set_edgecolor(hues[hue[self.guessed]])
+        ax.add_collection(self.trails, autolim=False)
+        ax.add_collection(self.lines, autolim=False)
+        self.artists = (self.trails, self.dots, self.lines, self.rings)
+
+    def show(self, frame: int) -> None:
+        """Move everything to where it is at this frame."""
+        frame = min(frame, len(self.x) - 1)
+        self.dots.set_offsets(self.x[frame])
+        ends = self.x0[frame, self.guessed]
+        self.lines.set_segments(list(np.stack([self.x[frame, self.guessed], ends], axis=1)))
+        self.rings.set_offsets(ends)
+        if self.kin:
+            self._trail(self.x[np.arange(frame - TRAIL, frame + 1).clip(0)])
+
+    def _trail(self, past: np.ndarray) -> None:
+        """Trails through past (TRAIL + 1, B, 2). Those of one hue and age are a single line with gaps:
+        quick to draw, and where they cross they do not add up to a glare."""
+        piece = TRAIL // len(FADE)
+        ages = [past[i : i + piece + 1] for i in range(0, TRAIL, piece)]
+        self.trails.set_segments([_line(age[:, kin]) for age in ages for kin in self.kin])
+        shown = past[:, np.concatenate(self.kin)]
+        covered = np.nansum(np.linalg.norm(np.diff(shown, axis=0), axis=-1)) * self.to_points / SIDE**2
+        alpha = self.strength * np.clip(INK / max(covered, 1e-9), 0.1, 0.6)
+        self.trails.set_color(self.shades * (1, 1, 1, alpha))
+
+
+class _Followed:
+    """One particle with a ring, and its path: as a line, or as the last steps' two parts at the size they have."""
+
+    def __init__(self, ax: Axes, scene: Scene, panel: Panel, theme: Theme, particle: int, anatomy: bool) -> None:
+        self.x = _places(panel.trajectory.x[:, particle])
+        self.mean = _places(panel.trajectory.mean[:, particle])
+        self.anatomy = anatomy
+        hue = theme.hues[int(scene.hue[particle])]
+        self.path = LineCollection([], linewidths=1.6, colors=hue, zorder=7)
+        self.model = LineCollection([], linewidths=2.0, colors=theme.model, zorder=8)
+        self.noise = LineCollection([], linewidths=2.0, colors=theme.noise, zorder=7)
+        self.ring = ax.scatter([], [], s=90, facecolors=theme.paper, edgecolors=theme.ink, linewidths=1.6, zorder=9)
+        self.dot = ax.scatter([], [], s=30, color=hue, linewidths=0, zorder=10)
+        self.artists = (self.path, self.model, self.noise, self.ring, self.dot)
+        for lines in self.artists[:3]:
+            ax.add_collection(lines, autolim=False)
+
+    def show(self, frame: int) -> None:
+        """Move to where it is at this frame."""
+        frame = min(frame, len(self.x) - 1)
+        self.ring.set_offsets(self.x[frame])
+        self.dot.set_offsets(self.x[frame])
+        if self.anatomy:
+            ends = np.arange(max(1, frame - TRAIL + 1), frame + 1)
+            self.model.set_segments(list(np.stack([self.x[ends - 1], self.mean[ends]], axis=1)))
+            self.noise.set_segments(list(np.stack([self.mean[ends], self.x[ends]], axis=1)))
+        else:
+            self.path.set_segments([self.x[: frame + 1]])
+
+
+def _places(x: Tensor) -> np.ndarray:
+    """Tensor (..., 2) to array, with NaN (never drawn) for particles that have diverged."""
+    places = x.float().numpy()
+    return np.where(np.abs(places).max(axis=-1, keepdims=True) < FAR, places, np.nan)
+
+
+def _line(paths: np.ndarray) -> np.ndarray:
+    """Paths (L, B, 2), one after the other, as one line (B * (L + 1), 2) with gaps."""
+    gaps = np.full_like(paths[:1], np.nan)
+    return np.concatenate([paths, gaps]).swapaxes(0, 1).reshape(-1, 2)
+
+
+def _thin(count: int, most: int) -> int:
+    """The stride that leaves at most `most`."""
+    return max(1, -(-count // most))
+
+
+def _clock(scene: Scene, tick: int) -> str:
+    return f"t = {tick}" if scene.clock == "t" else f"{scene.clock} {tick}"
+
+
+def _wrapped(text: str, size: float, room: float, lines: int | None = None) -> str:
+    """Text in lines no wider than `room`: a letter is 0.6 sizes wide, rounded to whole pixels."""
+    return "\n".join(textwrap.wrap(text, int(room / (0.67 * size)), max_lines=lines, placeholder=" …"))
+
+
+def _height(wrapped: str, size: float) -> float:
+    """Points that wrapped text takes, with a margin."""
+    return 1.4 * size * len(wrapped.splitlines()) + (6 if wrapped else 0)
+
+
+class _Palette:
+    """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper."""
+
+    def __init__(self, theme: Theme) -> None:
+        inks = to_rgba_array([*theme.hues, *theme[1:]])[:, :3] * 255
+        paper = to_rgba_array(theme.paper)[:, :3] * 255
+        share = np.linspace(1, 0, BLENDS, endpoint=False)[:, None, None]
+        self.colors = (share * inks + (1 - share) * paper).reshape(-1, 3).round().astype(np.float32)
+        self.nearest = np.full(1 << 24, NO_CHANGE, np.uint8)  # of each colour code, once it has been met
+
+    def __call__(self, picture: Image.Image) -> np.ndarray:
+        """The nearest colour of each pixel, (H, W) uint8. Exact: Pillow's search takes paper for white."""
+        codes = _codes(picture)
+        new = np.unique(codes[self.nearest[codes] == NO_CHANGE])
+        rgb = np.stack([new & 255, new >> 8 & 255, new >> 16], axis=-1).astype(np.float32)
+        # |colour - rgb|^2 without |rgb|^2, which is the same for all colours
+        self.nearest[new] = (np.square(self.colors).sum(1) - 2 * rgb @ self.colors.T).argmin(1)
+        return self.nearest[codes]
+
+
+def _codes(picture: Image.Image) -> np.ndarray:
+    """(H, W): each pixel as one number below 2^24."""
+    return np.asarray(picture.convert("RGBA")).view(np.uint32)[..., 0] & 0xFFFFFF
