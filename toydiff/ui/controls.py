@@ -1,0 +1,102 @@
+"""The controls. Each one shows and changes one field of the experiment; its label and help are in words.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import streamlit as st
+
+from toydiff.experiment import CHOICES, RANGES, Experiment
+from toydiff.text import words
+from toydiff.ui import state
+from toydiff.ui.live import Run, Snapshot
+
+# Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.
+STOPS: dict[str, tuple[float, ...]] = {
+    "T": (10, 25, 50, 100, 150, 200, 250, 500, 1000),
+    "strength": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
+    "width": (4, 8, 16, 32, 64, 128, 256, 512),
+    "depth": (1, 2, 3, 4, 5, 6, 7, 8),
+    "batch": (2, 16, 64, 128, 256, 512, 1024, 4096),
+    "particles": (1, 16, 64, 128, 256, 500, 1000),
+}
+
+
+def control(field: str) -> None:
+    """The widget for one field of the experiment."""
+    label, help = words(f"fields.{field}"), words(f"help.{field}")
+    key = f"control-{field}"
+    value = getattr(st.session_state.experiment, field)
+    # The experiment is the truth. A widget forgets its value when its page is left, so it is told at every run.
+    st.session_state[key] = value
+    changed: Callable[[], None] = lambda: _changed(field, key)  # noqa: E731
+    if field in CHOICES:
+        st.selectbox(
+            label,
+            CHOICES[field],
+            key=key,
+            help=help,
+            on_change=changed,
+            format_func=lambda name: words(f"names.{name}"),
+        )
+    elif field in STOPS:
+        stops = sorted({*STOPS[field], value})  # a link may carry a value between two stops
+        st.select_slider(label, stops, key=key, help=help, on_change=changed)
+    else:
+        low, high = _range(field)
+        whole = isinstance(value, int)
+        st.number_input(
+            label,
+            low,
+            high,
+            key=key,
+            help=help,
+            on_change=changed,
+            step=(_step(field) if whole else None),
+            format="%d" if whole else "%g",
+        )
+
+
+def training_buttons(run: Run, now: Snapshot) -> None:
+    """Start or pause, one step, reset."""
+    stopped = now.diverged_at is not None
+    with st.container(horizontal=True):
+        label = "pause" if now.running else "resume" if now.step else "start"
+        icon = ":material/pause:" if now.running else ":material/play_arrow:"
+        if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=stopped, key="go"):
+            toggle = run.pause if now.running else run.start
+            toggle()
+            st.rerun()
+        if st.button(words("train.one"), icon=":material/skip_next:", disabled=now.running or stopped, key="one"):
+            run.advance(1)
+            st.rerun()
+        if st.button(words("train.reset"), icon=":material/restart_alt:", disabled=now.step == 0, key="reset"):
+            state.fresh_run()
+            st.rerun()
+
+
+def _changed(field: str, key: str) -> None:
+    value = st.session_state[key]
+    if value is None:  # an emptied number box: the old value comes back
+        return
+    fields = {field: value}
+    if field == "dataset":
+        fields["points"] = Experiment(dataset=value).usual_points
+    if field == "T":
+        fields["steps"] = 0
+    old = st.session_state.experiment
+    if replace(old, **fields).training != old.training:
+        fields["trained"] = 0  # what a link said of another network
+    state.change(**fields)
+
+
+def _range(field: str) -> tuple[float, float]:
+    low, high = RANGES[field]
+    if field == "steps":
+        high = st.session_state.experiment.T
+    return (float(low), float(high)) if isinstance(getattr(Experiment, field), float) else (int(low), int(high))
+
+
+def _step(field: str) -> int:
+    return {"points": 100, "steps": 10}.get(field, 1)

@@ -1,0 +1,114 @@
+"""A player with its export: the film as GIF, a strip of moments as PNG, the numbers as NPZ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+from toydiff.draw.scene import Scene
+from toydiff.text import words
+from toydiff.ui.player import PlayerState, player
+
+SIZES = {1: 432, 2: 360, 3: 288}  # pixels per panel of a GIF, by the number of panels
+
+
+@dataclass
+class Job:
+    """A GIF being made. It lives in the session: a second click, or a rerun in between, goes on where it was."""
+
+    scene: Scene
+    shown: PlayerState
+    theme: str
+    images: Iterator[Image.Image]
+    total: int
+    pictures: list[Image.Image] = field(default_factory=list)
+    gif: bytes | None = None
+
+
+@st.fragment
+def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, **options: Any) -> None:
+    """The player, and under it what there is to take home. `name`: of the files; options: of the player.
+
+    grows: the film gets new frames while one watches; a GIF of what it was before is still worth keeping.
+    """
+    shown = player(scene, key=key, follow_end=grows, **options)
+    st.caption(scene.stamp)
+    theme = st.context.theme.type or "light"
+    with st.container(horizontal=True, key=f"{key}-export"):
+        if st.button(words("export.make"), key=f"{key}-make", icon=":material/movie:", help=words("export.make_help")):
+            job = st.session_state.get(f"{key}-job")
+            if job is None or (job.scene, job.shown, job.theme) != (scene, shown, theme):
+                st.session_state[f"{key}-job"] = _job(scene, shown, theme)
+        st.download_button(
+            words("export.strip"),
+            lambda: _film().strip(scene, theme=theme),
+            f"{name}.png",
+            "image/png",
+            key=f"{key}-strip",
+            icon=":material/view_column:",
+            help=words("export.strip_help"),
+            on_click="ignore",
+        )
+        st.download_button(
+            words("export.numbers"),
+            lambda: _film().npz(scene),
+            f"{name}.npz",
+            key=f"{key}-npz",
+            icon=":material/database:",
+            help=words("export.numbers_help"),
+            on_click="ignore",
+        )
+        job = st.session_state.get(f"{key}-job")
+        if job is not None and (grows or job.scene is scene):
+            gif = _finished(job)
+            st.download_button(
+                words("export.save", megabytes=f"{len(gif) / 1e6:.1f}", frames=job.total),
+                gif,
+                f"{name}.gif",
+                "image/gif",
+                key=f"{key}-save",
+                type="primary",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def _job(scene: Scene, shown: PlayerState, theme: str) -> Job:
+    panels = 1 if shown.panel is not None else len(scene.panels)
+    images = _film().images(
+        scene,
+        theme=theme,
+        trails=shown.trails,
+        guess=shown.guess,
+        panel=shown.panel,
+        follow=shown.followed if shown.followed is not None and shown.followed < len(scene.hue) else None,
+        anatomy=shown.anatomy,
+        size=SIZES[panels],
+    )
+    return Job(scene, shown, theme, images, len(_film().spaced(len(scene.ticks))))
+
+
+def _finished(job: Job) -> bytes:
+    """The GIF: draws what is not drawn yet, with a bar that shows it."""
+    if job.gif is None:
+        bar = st.progress(0.0)
+        while len(job.pictures) < job.total:
+            job.pictures.append(next(job.images))
+            # a rerun of the page can end this function here: the pictures are kept
+            done = len(job.pictures)
+            bar.progress(done / job.total, words("export.drawing", done=done, total=job.total))
+        job.gif = _film().gif(job.pictures)
+        job.pictures.clear()
+        bar.empty()
+    return job.gif
+
+
+def _film() -> ModuleType:
+    """toydiff.draw.film, loaded when it is first needed: matplotlib would hold up the first screen."""
+    return import_module("toydiff.draw.film")

@@ -1,0 +1,94 @@
+"""How every page begins and what every page does: set up, title, prose, sentences for what went wrong."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from toydiff.experiment import CHOICES, Experiment
+from toydiff.text import prose, words
+from toydiff.ui import state
+from toydiff.ui.controls import control
+from toydiff.ui.process import prepare
+
+PAGES = {
+    "home": ":material/home:",
+    "forward": ":material/blur_on:",
+    "train": ":material/model_training:",
+    "reverse": ":material/auto_fix_high:",
+}
+CHUNK = 500  # training steps between two movements of the bar
+STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
+
+
+def begin(lesson: str) -> Experiment:
+    """Start a page: the settings of this session, the title, and a sentence for each setting of the link that could
+    not be used. Every page can be the first one that a browser opens, so each one begins here."""
+    st.set_page_config(page_title=words(f"titles.{lesson}"), page_icon="🌀", layout="wide")
+    st.html(f"<style>{STYLE}</style>")
+    prepare()
+    experiment, problems = state.experiment()
+    with st.sidebar:
+        for name, icon in PAGES.items():
+            link(name, words(f"nav.{name}"), icon)
+    st.markdown(f"# {words(f'titles.{lesson}')}")
+    for problem in problems:
+        st.warning(words("problems.link", field=words(f"fields.{problem.name}"), **_escaped(problem._asdict())))
+    return experiment
+
+
+def link(name: str, label: str, icon: str = ":material/arrow_forward:") -> None:
+    """A link to another page, in the same session."""
+    with suppress(StreamlitAPIException):  # a page that runs without app.py has no neighbours
+        st.page_link(f"pages/{name}.py", label=label, icon=icon, width="stretch")
+
+
+def settings(*fields: str, title: str = "settings") -> Experiment:
+    """Controls for some fields, in the side bar. Returns the experiment as they set it."""
+    with st.sidebar:
+        st.markdown(f"**{words(f'page.{title}')}**")
+        for field in fields:
+            control(field)
+    return st.session_state.experiment
+
+
+def say(lesson: str, section: str, **values: object) -> None:
+    """Write a section of the lesson's prose."""
+    st.markdown(prose(lesson, section, **values))
+
+
+def differing(old: Experiment, new: Experiment) -> dict[str, object]:
+    """The fields in which two experiments differ, with their old values."""
+    return {name: value for name, value in asdict(old).items() if value != getattr(new, name)}
+
+
+def difference(old: Experiment, new: Experiment) -> str:
+    """The same for people: "T: 100 → 50"."""
+    return ", ".join(
+        f"{words(f'fields.{name}')}: {_shown(name, value)} → {_shown(name, getattr(new, name))}"
+        for name, value in differing(old, new).items()
+    )
+
+
+def train_now(steps: int) -> None:
+    """Train a fresh network for so many steps while the page waits, with a bar that shows it."""
+    run = state.fresh_run()
+    bar = st.progress(0.0)
+    while run.step < steps and run.diverged_at is None:
+        run.advance(min(CHUNK, steps - run.step))
+        bar.progress(run.step / steps, words("train.progress", step=f"{run.step:,}", steps=f"{steps:,}"))
+    bar.empty()
+
+
+def _shown(name: str, value: object) -> str:
+    return words(f"names.{value}") if name in CHOICES else f"{value:,}"
+
+
+def _escaped(values: dict[str, object]) -> dict[str, object]:
+    """What came with a link is shown as it is, never as Markdown."""
+    value = " ".join(str(values["value"]).replace("`", "'").split()) or words("page.empty")
+    return values | {"value": value}

@@ -1,0 +1,85 @@
+"""The player: the runs of a scene side by side on canvases, under one clock. It plays in the browser, not here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import streamlit as st
+
+from toydiff.draw.scene import Scene
+from toydiff.text import words
+from toydiff.ui.player.packing import pack
+
+__all__ = ["PlayerState", "pack", "player"]
+
+HERE = Path(__file__).parent
+# Inline JavaScript is one module that cannot import: the files are joined, and share one scope.
+SCRIPTS = ("unpack", "clock", "draw", "anatomy", "panels", "controls", "keys", "marks", "player")
+LABELS = (
+    *("player", "play", "pause", "back", "forward", "frame", "speed"),
+    *("trails", "guess", "anatomy", "loop", "model", "noise", "enlarge", "shrink"),
+)
+
+_component = st.components.v2.component(
+    "toydiff_player",
+    html=(HERE / "player.html").read_text("utf-8"),
+    css=(HERE / "player.css").read_text("utf-8"),
+    js="\n".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS),
+)
+
+Toggle = bool | Literal["offer"]  # on, absent, or a button that is off at first
+
+
+class PlayerState(NamedTuple):
+    """What an export must know to show the same picture."""
+
+    trails: bool
+    guess: bool
+    anatomy: bool
+    followed: int | None  # the particle with a ring
+    panel: int | None  # the one that is enlarged
+
+
+def player(
+    scene: Scene,
+    *,
+    key: str,
+    autoplay: bool = False,
+    loop: bool = True,
+    anatomy: Toggle = False,
+    guess: Toggle = False,
+    follow: int | None = None,
+    follow_end: bool = False,
+    trails: bool = True,
+    compact: bool = False,
+    marks: str | None = None,
+) -> PlayerState:
+    """Show a scene. A rerun with the same scene leaves the film alone; a new scene keeps place, speed and toggles.
+
+    guess, anatomy: True shows x̂0 / the split of each step, "offer" only has the button for it.
+    follow: the particle that is followed at first; a click follows another one.
+    follow_end: for films that grow: who watches the last frame gets the new last frame, and particles glide there.
+    marks: the key of a container whose Plotly charts show the current tick as a line.
+    """
+    data = pack(
+        scene,
+        guess=bool(guess),
+        anatomy=bool(anatomy),
+        labels={name: words(f"player.{name}") for name in LABELS} | {"clock": words(f"player.clock_{scene.clock}")},
+        show={"trails": trails, "guess": guess is True, "anatomy": anatomy is True, "loop": loop},
+        autoplay=autoplay,
+        follow=follow,
+        followEnd=follow_end,
+        compact=compact,
+        marks=marks,
+    )
+    settings = PlayerState(trails, guess is True, anatomy is True, follow, None)._asdict()
+    result = _component(
+        data=data,
+        key=key,
+        height="content",
+        default={"settings": settings},
+        on_settings_change=lambda: None,
+    )
+    return PlayerState(**settings | (result.settings or {}))

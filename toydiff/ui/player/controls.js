@@ -1,0 +1,69 @@
+// Buttons, slider and toggles: they tell the player what to do, and show what it does.
+
+class Controls {
+  constructor(root, act) {
+    this.root = root;
+    this.slider = root.querySelector(".slider");
+    this.now = root.querySelector(".now");
+    this.play = root.querySelector("[data-do=play]");
+    this.speeds = [...root.querySelectorAll("[data-speed]")];
+    this.toggles = [...root.querySelectorAll("[data-toggle]")];
+
+    for (const button of root.querySelectorAll("[data-do]")) button.onclick = () => act[button.dataset.do]();
+    for (const button of this.speeds) button.onclick = () => act.speed(Number(button.dataset.speed));
+    for (const button of this.toggles) button.onclick = () => act.toggle(button.dataset.toggle);
+    this.slider.oninput = () => act.seek(Number(this.slider.value));
+    // After a click with the mouse the keys are the player's again: else space would press that button once more.
+    root.addEventListener("click", (event) => {
+      if (event.detail > 0 && event.target.closest("button")) root.focus({ preventScroll: true });
+    });
+  }
+
+  // Texts and what there is to control: once per film.
+  fill(film) {
+    const { labels } = film;
+    for (const place of this.root.querySelectorAll("[data-say]")) place.textContent = labels[place.dataset.say];
+    for (const place of this.root.querySelectorAll("[data-name]")) this.name(place, labels[place.dataset.name]);
+    this.root.setAttribute("aria-label", labels.player);
+    this.labels = labels;
+    this.slider.max = film.last;
+    this.root.classList.toggle("still", film.frames < 2);
+    this.root.classList.toggle("compact", film.options.compact);
+    for (const button of this.toggles) {
+      const needs = { guess: "x0", anatomy: "mean" }[button.dataset.toggle];
+      button.hidden = Boolean(needs) && !film.panels.some((panel) => panel[needs]);
+    }
+  }
+
+  name(element, text) {
+    element.setAttribute("aria-label", text);
+    if (element.tagName === "BUTTON") element.title = text;
+  }
+
+  // What changes when somebody presses something.
+  show({ clock, on }) {
+    this.root.dataset.playing = clock.playing;
+    this.name(this.play, clock.playing ? this.labels.pause : this.labels.play);
+    for (const button of this.speeds) button.setAttribute("aria-pressed", Number(button.dataset.speed) === clock.speed);
+    for (const button of this.toggles) {
+      button.setAttribute("aria-pressed", on[button.dataset.toggle]);
+      if (button.dataset.toggle === "trails") button.disabled = clock.slow; // step anatomy draws arrows instead
+    }
+  }
+
+  // What changes while the film runs: the thumb at every drawing, ...
+  move(clock) {
+    const position = clock.playing ? clock.position : clock.target;
+    this.slider.value = position;
+    this.slider.style.setProperty("--done", clock.last ? position / clock.last : 0);
+  }
+
+  // ... the texts at every new frame.
+  write(film, frame) {
+    const text = clockText(film, film.ticks[frame]);
+    this.now.textContent = text;
+    this.slider.setAttribute("aria-valuetext", text);
+    this.root.dataset.frame = frame;
+    this.root.dataset.tick = film.ticks[frame] ?? "";
+  }
+}

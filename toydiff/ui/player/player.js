@@ -1,0 +1,209 @@
+// The player: holds the film and what is shown of it, and draws when, and only when, something changes.
+
+const GLIDE = 300; // ms that particles take from an old film's place to a new film's
+
+function create(shadow) {
+  const root = shadow.querySelector(".player");
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const clock = new Clock();
+  const state = { clock, on: {}, enlarged: null, followed: null };
+  const marks = new Marks();
+  const panels = new Panels(root);
+  let film = null;
+  let theme = null;
+  let view = null; // null: the size on the page is to be measured again
+  let tell = () => {};
+  let visible = false;
+  let request = 0;
+  let before = null; // when the last picture was drawn, if it was part of a movement
+  let written = null; // the frame whose texts are on screen
+  let glide = null; // { from: places of each panel's particles, left: ms }
+
+  const act = {
+    play: () => change(() => (clock.playing ? clock.pause() : clock.play())),
+    back: () => act.skip(-1),
+    forward: () => act.skip(1),
+    skip: (frames) => change(() => clock.skip(frames)),
+    seek: (frame) => change(() => ((clock.playing = false), clock.seek(Math.min(frame, clock.last)))),
+    speed: (speed) => change(() => (clock.speed = speed)),
+    toggle(name) {
+      change(() => (state.on[name] = !state.on[name]));
+      if (name !== "loop") report();
+    },
+    enlarge(panel) {
+      state.enlarged = state.enlarged === null ? panel : null;
+      panels.enlarge(state.enlarged, film.labels);
+      view = null;
+      change();
+      report();
+    },
+    escape() {
+      if (state.enlarged === null) return false;
+      act.enlarge(null);
+    },
+  };
+
+  const controls = new Controls(root, act);
+  panels.onEnlarge = act.enlarge;
+  panels.onClick = (p, x, y) => {
+    if (!view) return;
+    if (view.size < SMALL && state.enlarged === null) return act.enlarge(p);
+    const found = nearest(view, panels.cards[p].now, x, y);
+    change(() => (state.followed = found === state.followed ? null : found));
+    report();
+  };
+
+  function change(how = () => {}) {
+    how();
+    clock.loop = state.on.loop;
+    clock.slow = state.on.anatomy && film.panels.some((panel) => panel.mean);
+    if (still.matches && !clock.playing) clock.seek(clock.target); // no movement that nobody asked for
+    controls.show(state);
+    ask();
+  }
+
+  function report() {
+    const { trails, guess, anatomy } = state.on;
+    const followed = state.followed ?? (anatomy ? film.protagonist : null);
+    tell("settings", { trails, guess, anatomy, followed, panel: state.enlarged });
+  }
+
+  // Python's data, at every run of the page: mostly the film that is there already.
+  function receive(data, setStateValue) {
+    tell = setStateValue;
+    const packed = readHeader(data);
+    if (packed.header.hash !== film?.hash) load(readFilm(packed));
+    readTheme();
+  }
+
+  function load(next) {
+    const old = film;
+    film = next;
+    film.magnification = magnification(film);
+    film.protagonist = protagonist(film);
+    root.dataset.hash = film.hash;
+    // The same particles go to their new places; others are simply there. A running film that grew just runs on.
+    const same = old && old.particles === film.particles && old.panels.length === film.panels.length;
+    const grew = film.options.followEnd && clock.playing;
+    glide = same && !grew && !still.matches ? { from: panels.cards.map(({ now }) => now.slice()), left: GLIDE } : null;
+    if (old?.particles !== film.particles) state.followed = film.options.follow;
+    if (state.enlarged >= film.panels.length) state.enlarged = null;
+    if (!old) Object.assign(state.on, film.options.show);
+    panels.fill(film);
+    controls.fill(film);
+    panels.enlarge(state.enlarged, film.labels);
+    seekNew(old);
+    view = written = null;
+    marks.looked = -Infinity;
+    change();
+  }
+
+  function seekNew(old) {
+    const { autoplay, followEnd } = film.options;
+    const { last, position, target } = clock;
+    clock.last = film.last;
+    if (!old) {
+      clock.playing = autoplay && !still.matches && film.last > 0;
+      clock.seek(still.matches || followEnd ? film.last : 0);
+      if (clock.playing) clock.seek(0);
+    } else if (followEnd) {
+      // Frames are added at the end: the others keep their number.
+      if (!clock.playing) clock.seek(target >= last ? film.last : target);
+    } else {
+      const scale = last > 0 ? film.last / last : 1;
+      if (clock.playing) clock.position = position * scale;
+      else clock.seek(last > 0 ? target * scale : film.last);
+    }
+    if (film.last === 0) clock.playing = false;
+    clock.position = Math.min(clock.position, film.last);
+  }
+
+  // Streamlit says which background it has; the film brings the colours for light and for dark.
+  function readTheme() {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color").trim() || "#ffffff";
+    const [r, g, b] = [1, 3, 5].map((at) => parseInt(pen.fillStyle.slice(at, at + 2), 16));
+    const name = 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
+    theme = film.themes[name];
+    root.dataset.theme = name;
+    for (const [part, colour] of Object.entries(theme)) {
+      if (part !== "hues") root.style.setProperty(`--${part}`, colour);
+    }
+    view = null;
+    ask();
+  }
+
+  function ask() {
+    if (visible && film && !request) request = requestAnimationFrame(draw);
+  }
+
+  function draw(time) {
+    request = 0;
+    const ms = before === null ? 0 : Math.min(100, time - before);
+    clock.advance(ms);
+    if (glide && (glide.left -= ms) <= 0) glide = null;
+    view ??= panels.measure(film, theme);
+    if (!view) return;
+
+    const there = glide ? 1 - glide.left / GLIDE : 1;
+    // Trails fade in behind new particles. In a film that grew they are right at once: the glide is its newest step.
+    const moment = { ...state, position: clock.position, fresh: film.options.followEnd ? 1 : there };
+    film.panels.forEach((panel, p) => {
+      const { ctx, now, element, trails } = panels.cards[p];
+      place(film, panel, clock.position, clock.slow, now);
+      if (glide) blend(glide.from[p], now, ease(there), now);
+      if (!element.hidden) drawPanel(ctx, view, film, panel, now, moment, trails);
+    });
+
+    controls.move(clock);
+    if (root.dataset.playing !== String(clock.playing)) controls.show(state); // the film ended by itself
+    if (written !== clock.frame) {
+      written = clock.frame;
+      panels.write(film, written);
+      controls.write(film, written);
+    }
+    markTick();
+    before = clock.moving || glide ? time : null;
+    if (before !== null) ask();
+  }
+
+  function markTick() {
+    const at = clock.playing ? clock.position : clock.frame;
+    const [low, high] = [film.ticks[Math.floor(at)], film.ticks[Math.ceil(at)]];
+    if (low !== undefined) marks.move(film.options.marks, low + (at % 1) * (high - low), theme.model);
+  }
+
+  const sizes = new ResizeObserver(() => {
+    view = null;
+    ask();
+  });
+  const sight = new IntersectionObserver(([entry]) => {
+    visible = entry.isIntersecting;
+    before = null;
+    ask();
+  });
+  sizes.observe(root);
+  sight.observe(root);
+  const deafen = listenToKeys(root, () => visible && film !== null && film.last > 0, act);
+
+  function destroy() {
+    cancelAnimationFrame(request);
+    request = -1; // and nothing is drawn any more
+    sizes.disconnect();
+    sight.disconnect();
+    deafen();
+    marks.clear();
+  }
+
+  return { receive, destroy };
+}
+
+// Streamlit calls this at every run of the page and at every change of theme, with the same parentElement.
+export default function ({ data, parentElement, setStateValue }) {
+  const player = (parentElement.toydiffPlayer ??= create(parentElement));
+  if (data?.length) player.receive(data, setStateValue);
+  return () => {
+    player.destroy();
+    delete parentElement.toydiffPlayer;
+  };
+}

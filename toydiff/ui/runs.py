@@ -1,0 +1,62 @@
+"""Runs that pages show, each computed once: scenes, and the predictor that an experiment asks for."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from toydiff.draw.scene import Scene
+from toydiff.draw.scenes import forward_scene, reverse_scene
+from toydiff.exact import Model
+from toydiff.experiment import Experiment
+from toydiff.text import words
+from toydiff.training import Trainer
+from toydiff.ui import state
+from toydiff.ui.live import Run
+
+
+@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
+def exact_scene(experiment: Experiment) -> Scene:
+    """The three ways down with the exact predictor. Shared by all sessions: never changed."""
+    return reverse_scene(experiment, experiment.exact(), words("page.exact"))
+
+
+def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
+    """The three ways down with the network of this session, kept until settings or network change."""
+    key, memory = (experiment, steps), st.session_state.get("network-scene")
+    if memory is None or memory[0] != key:
+        with st.spinner(words("page.computing")):
+            memory = (key, reverse_scene(experiment, model, words("page.network", steps=f"{steps:,}")))
+        st.session_state["network-scene"] = memory
+    return memory[1]
+
+
+@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
+def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
+    """`scenes.forward_scene`, once."""
+    return forward_scene(experiment)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def best_loss(experiment: Experiment) -> float:
+    """The loss of the exact predictor on the batches that training draws: no network gets under it for long."""
+    schedule = experiment.noise_schedule()
+    x0, eps, t = Trainer(experiment.model(), experiment.data(), schedule, batch=4000, seed=experiment.seed).draw()
+    return (experiment.exact()(schedule.noised(x0, eps, t), t) - eps).square().mean().item()
+
+
+def network(experiment: Experiment) -> tuple[Model, int] | None:
+    """The network that this session has trained, and for how many steps; None if there is none for these settings,
+    or if it exploded."""
+    run = _run(experiment)
+    return run.predictor() if run and run.step > 0 and exploded(experiment) is None else None
+
+
+def exploded(experiment: Experiment) -> int | None:
+    """The step at which the loss of this session's network exploded; None if it did not."""
+    run = _run(experiment)
+    return run.diverged_at if run else None
+
+
+def _run(experiment: Experiment) -> Run | None:
+    run = state.run()
+    return run if run and run.experiment == experiment.training else None

@@ -1,0 +1,67 @@
+"""What one browser tab is looking at: its experiment, in the session and in the address bar, and its training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import streamlit as st
+from streamlit.runtime import Runtime, get_instance
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from toydiff.experiment import Experiment, Problem
+from toydiff.ui.live import Run
+
+
+def experiment() -> tuple[Experiment, list[Problem]]:
+    """The settings of this session. A link brings its own; what it got wrong is listed. Call once per page run."""
+    state = st.session_state
+    params = st.query_params.to_dict()
+    problems: list[Problem] = []
+    if "experiment" not in state:
+        state.experiment, problems = Experiment.from_params(params)
+    elif params and params != state.get("address"):  # the link was changed by hand, or by the Back button
+        state.experiment, problems = Experiment.from_params(state.experiment.to_params() | params)
+    write_address()
+    return state.experiment, problems
+
+
+def change(**fields: object) -> None:
+    """Change settings. ValueError for a value that is out of range."""
+    st.session_state.experiment = replace(st.session_state.experiment, **fields)
+    write_address()
+
+
+def write_address() -> None:
+    """The address bar always holds all settings: copying it shares the picture."""
+    address = st.session_state.experiment.to_params()
+    if st.query_params.to_dict() != address:
+        st.query_params.from_dict(address)
+    st.session_state.address = address
+
+
+def run() -> Run | None:
+    """This session's training, if it has started one."""
+    return st.session_state.get("run")
+
+
+def current_run() -> Run:
+    """This session's training, perhaps of older settings; a fresh one if there is nothing to lose."""
+    old = run()
+    if old is None or (old.step == 0 and old.experiment != st.session_state.experiment.training):
+        return fresh_run()
+    return old
+
+
+def fresh_run() -> Run:
+    """A new training of the current experiment, at step 0, in place of the old one."""
+    old = run()
+    if old is not None:
+        old.running = False
+    context = get_script_run_ctx()
+    session = context.session_id if context else ""
+
+    def watched() -> bool:
+        return not Runtime.exists() or get_instance().is_active_session(session)
+
+    st.session_state.run = Run(st.session_state.experiment.training, watched)
+    return st.session_state.run
