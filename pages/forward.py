@@ -1,0 +1,40 @@
+"""Lesson 1. The data dissolves: noise is added, step by step or in one jump."""
+
+import streamlit as st
+
+from toydiff.draw import charts
+from toydiff.schedules import NOISE
+from toydiff.text import prose, words
+from toydiff.ui import page
+from toydiff.ui.export import film_with_export
+from toydiff.ui.runs import forward
+
+page.begin("forward")
+experiment = page.settings("dataset", "points", "schedule", "T", "strength", "particles", "seed")
+schedule = experiment.noise_schedule()
+scene, distance, floor = forward(experiment)
+
+page.say("forward", "question")
+film_with_export(
+    scene, key="forward", name=f"toydiff-forward-{experiment.dataset}", autoplay=True, marks="curves", follow=0
+)
+
+left = schedule.signal_left
+if left > NOISE:
+    st.warning(prose("forward", "not-noise", left=f"{left:.3f}", percent=f"{left:.0%}", T=experiment.T))
+else:
+    st.success(prose("forward", "noise", left=f"{left:.4f}", percent=f"{left:.1%}", T=experiment.T))
+
+with st.container(key="curves"):
+    for column, (name, curve) in zip(st.columns(3), charts.schedule(schedule).items(), strict=True):
+        curve.update_layout(title_text=words(f"charts.{name}"))
+        alt = words("charts.schedule_alt", chart=words(f"charts.{name}"), T=experiment.T)
+        column.plotly_chart(curve, key=name, config={"displayModeBar": False}, alt=alt)
+
+page.say("forward", "step", beta_1=f"{schedule.beta[1]:.4f}", beta_T=f"{schedule.beta[-1]:.3f}", T=experiment.T)
+page.say("forward", "jump")
+half = experiment.T // 2
+chance = {"middle": f"{distance[half]:.3f}", "floor": f"{floor[half]:.3f}"}
+page.say("forward", "same", particles=f"{experiment.particles:,}", **chance)
+page.say("forward", "scaled")
+page.link("train", words("page.next_train"))

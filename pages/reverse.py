@@ -1,0 +1,78 @@
+"""Lesson 3. From noise to data, three ways: why does DDPM add noise while generating?"""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from toydiff.draw.scenes import THREE_WAYS
+from toydiff.metrics import coverage, perfect_samples, spread
+from toydiff.schedules import NOISE
+from toydiff.text import prose, words
+from toydiff.ui import page, state
+from toydiff.ui.export import film_with_export
+from toydiff.ui.runs import exact_scene, exploded, network, network_scene
+
+CROWD = 16  # particles: of fewer, the width says nothing
+
+page.begin("reverse")
+experiment = page.settings("predictor", "dataset", "points", "schedule", "T", "strength", "steps", "particles", "seed")
+page.say("reverse", "question")
+
+trained = network(experiment) if experiment.predictor == "network" else None
+if experiment.predictor == "network" and trained is None:
+    if (at := exploded(experiment)) is not None:
+        st.error(prose("train", "diverged", step=f"{at + 1:,}", lr=f"{experiment.lr:g}"))
+    steps = experiment.trained or 3000
+    st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
+    if st.button(words("reverse.train", steps=f"{steps:,}"), type="primary", key="train-now"):
+        page.train_now(steps)
+        st.rerun()
+
+if trained is None:
+    scene = exact_scene(replace(experiment, predictor="exact", trained=0))
+else:
+    state.change(trained=trained[1])  # the link says which network made the picture
+    scene = network_scene(experiment, *trained)
+film_with_export(
+    scene, key="reverse", name=f"toydiff-{experiment.dataset}", autoplay=True, anatomy="offer", guess="offer"
+)
+
+runs = dict(zip(THREE_WAYS, (panel.trajectory for panel in scene.panels), strict=True))
+data = experiment.data()
+ends = {way: spread(run.end, data) for way, run in runs.items()}
+reached = {way: coverage(run.end, data) for way, run in runs.items()}
+perfect = perfect_samples(data, experiment.particles, 20)
+chance = max(abs(spread(x, data) - 1) for x in perfect)
+reachable = sum(coverage(x, data) for x in perfect) / len(perfect)
+narrowest = min(spread(x, data) for x in runs["mean-only"].x)
+left = experiment.noise_schedule().signal_left
+figures = {
+    "ddpm": f"{ends['ddpm']:.0%}",
+    "mean_only": f"{ends['mean-only']:.1%}",
+    "ddim": f"{ends['ddim']:.0%}",
+    "ddpm_reached": f"{reached['ddpm']:.0%}",
+    "mean_only_reached": f"{reached['mean-only']:.0%}",
+    "ddim_reached": f"{reached['ddim']:.0%}",
+    "particles": f"{experiment.particles:,}",
+    "chance": f"{chance:.0%}",
+    "reachable": f"{reachable:.0%}",
+    "narrowest": f"{narrowest:.1%}",
+    "left": f"{left:.4f}",
+    "left_percent": f"{left:.0%}",
+}
+if experiment.particles < CROWD:
+    verdict = "alone"
+elif left > NOISE:
+    verdict = "hidden"
+elif min(ends["ddpm"], ends["ddim"]) < 0.6:
+    verdict = "few"
+elif ends["mean-only"] < 0.05:
+    verdict = "collapse"
+else:
+    verdict = "torn"
+page.say("reverse", verdict, **figures)
+page.say("reverse", "why", **figures)
+page.say("reverse", "ddim", **figures)
+page.say("reverse", "last-step")
+page.say("reverse", "anatomy")
+page.say("reverse", "images")

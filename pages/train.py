@@ -1,0 +1,86 @@
+"""Lesson 2. A network learns to guess the noise, live."""
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from toydiff.draw import charts
+from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.scenes import GHOST, stamp
+from toydiff.text import prose, words
+from toydiff.ui import page, state
+from toydiff.ui.controls import training_buttons
+from toydiff.ui.export import film_with_export
+from toydiff.ui.live import SAMPLES
+from toydiff.ui.runs import best_loss
+
+page.begin("train")
+experiment = page.settings("dataset", "points", "schedule", "T", "strength", "seed")
+experiment = page.settings("width", "depth", "lr", "batch", title="network_settings")
+run = state.current_run()
+now = run.snapshot()
+
+question, buttons = st.columns(2, vertical_alignment="center")
+with question:
+    page.say("train", "question")
+with buttons:
+    training_buttons(run, now)
+if run.experiment != experiment.training:
+    st.warning(prose("train", "changed", changed=page.difference(run.experiment, experiment.training)))
+    fresh, back = st.columns(2)
+    if fresh.button(words("train.fresh"), type="primary", width="stretch"):
+        state.fresh_run()
+        st.rerun()
+    if back.button(words("train.back"), width="stretch"):
+        state.change(**page.differing(run.experiment, experiment.training))
+        st.rerun()
+
+
+@st.fragment(run_every=1.0 if now.running else None)
+def watch(was_running: bool) -> None:
+    now = run.snapshot()
+    if was_running and not now.running:
+        st.rerun()  # it stopped by itself: the buttons have to know
+    if now.diverged_at is not None:
+        st.error(prose("train", "diverged", step=f"{now.diverged_at + 1:,}", lr=f"{run.experiment.lr:g}"))
+    newest = now.checkpoints[-1]
+    figures = {
+        "step": f"{now.step:,}",
+        "quality": f"{newest.ratio:.2f} ×",
+        "seconds": f"{now.seconds:.1f} s",
+        "speed": f"{now.speed:,.0f}",
+        "loss": f"{now.losses[-200:].mean():.3g}" if now.step else "–",
+    }
+    picture, curves = st.columns([1, 1])
+    with picture:
+        notes = tuple(words("train.note", ratio=f"{point.ratio:.2f}") for point in now.checkpoints)
+        panel = Panel(words("train.samples"), words("formulas.ddpm"), now.trajectory, notes)
+        made_by = words("page.network", steps=f"{newest.step:,}")
+        what = stamp(run.experiment, words("names.ddpm"), made_by)
+        data, start = run.experiment.data()[:GHOST], run.experiment.start()
+        scene = Scene((panel,), data, what, clock="step", start=start)
+        film_with_export(scene, key="train", name=f"toydiff-train-{run.experiment.dataset}", grows=True)
+    with curves:
+        with st.container(horizontal=True):
+            for name, figure in figures.items():
+                tip = words(f"train.{name}_help", samples=f"{SAMPLES:,}")
+                st.metric(words(f"train.{name}"), figure, help=tip, width="content")
+        best = best_loss(run.experiment)
+        show(
+            "loss", charts.loss(now.losses, best, *(words(f"charts.{name}") for name in ("loss_title", "step", "best")))
+        )
+        points = [(c.step, c.ratio) for c in now.checkpoints]
+        show(
+            "quality", charts.quality(points, *(words(f"charts.{name}") for name in ("quality_title", "step", "floor")))
+        )
+
+
+def show(name: str, chart: go.Figure) -> None:
+    st.plotly_chart(chart, key=name, config={"displayModeBar": False}, alt=words(f"charts.{name}_alt"))
+
+
+watch(now.running)
+page.say("train", "what")
+page.say("train", "loss", best=f"{best_loss(run.experiment):.2f}")
+page.say("train", "quality", samples=f"{SAMPLES:,}")
+page.say("train", "checkpoints")
+page.link("reverse", words("page.next_reverse"))
