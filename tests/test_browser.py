@@ -1,0 +1,368 @@
+"""The app in a real browser: what only shows there."""
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.browser import ARGUMENTS, Server, View, Visitors, chromium, served, wait_for
+from toydiff.text import prose, words
+from toydiff.ui.page import PAGES
+
+pytestmark = pytest.mark.browser
+
+FAST = {"points": 300, "particles": 32, "T": 25}
+NET = FAST | {"width": 32, "depth": 2, "batch": 64}
+ADDRESS = {name: "" if name == "home" else name for name in PAGES}
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[object]:
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser.new_context(viewport={"width": 1280, "height": 720})
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(context, tmp_path_factory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(context, server) -> Iterator[Visitors]:
+    visitors = Visitors(context, server)
+    yield visitors
+    visitors.leave()
+
+
+def beginning(lesson: str, section: str) -> str:
+    """The first words of a section as they stand on the page."""
+    return prose(lesson, section).split("{")[0].replace("*", "").strip()
+
+
+def healthy(view: View) -> None:
+    assert view.errors == []
+    assert view.page.get_by_test_id("stException").count() == 0
+
+
+# ---------------------------------------------------------------- every page
+
+
+def test_a_deep_link_into_a_fresh_server(context, tmp_path):
+    with served(tmp_path) as fresh:
+        visit = Visitors(context, fresh)
+        view = visit("train", NET)
+        assert words("titles.train") in view.page.get_by_test_id("stMain").inner_text()
+        links = view.page.get_by_test_id("stSidebar").get_by_role("link")
+        assert [text.strip().split("\n")[-1] for text in links.all_inner_texts()] == [
+            words(f"nav.{name}") for name in PAGES
+        ]
+        view.go(words("nav.forward"))
+        assert view.page.url.startswith(fresh.address("forward"))
+        healthy(view)
+        visit.leave()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("lesson", PAGES)
+def test_every_page_in_light_and_dark_on_a_projector_and_on_a_phone(visit, lesson, theme):
+    view = visit(ADDRESS[lesson], FAST, theme=theme)
+    assert view.player("theme") == theme
+    assert words(f"titles.{lesson}") in view.page.get_by_test_id("stMain").inner_text()
+    assert view.page.title() == words(f"titles.{lesson}")
+    for width, height in ((1280, 720), (390, 844)):
+        view.page.set_viewport_size({"width": width, "height": height})
+        view.drawn()
+        view.until(lambda: sideways(view) <= 1, f"nothing sticks out at {width} pixels")
+    healthy(view)
+
+
+def sideways(view: View) -> int:
+    """By how many pixels the page is wider than the window."""
+    return view.page.evaluate(
+        """() => Math.max(...[document.scrollingElement, document.querySelector("[data-testid=stMain]")].map(
+            (it) => it.scrollWidth - it.clientWidth))"""
+    )
+
+
+def test_the_theme_can_change_while_one_looks(visit):
+    view = visit("forward", FAST)
+    assert view.player("theme") == "light"
+    view.page.emulate_media(color_scheme="dark")
+    view.until(lambda: view.player("theme") == "dark", "the dark theme")
+    healthy(view)
+
+
+# ---------------------------------------------------------------- home and the player
+
+
+def test_home_plays_by_itself_and_leads_to_the_first_lesson(visit):
+    view = visit()
+    first = view.frame
+    view.until(lambda: view.frame > first, "a film that plays", seconds=5)
+    assert view.playing
+    view.press(words("page.start"))
+    view.until(lambda: view.page.url.split("?")[0].endswith("/forward"), "lesson 1")
+    view.ready()
+    assert words("titles.forward") in view.page.get_by_test_id("stMain").inner_text()
+    healthy(view)
+
+
+def test_who_wants_less_motion_sees_a_still(visit):
+    view = visit(motion="reduce")
+    view.until(lambda: view.frame == view.last, "the last frame")
+    view.drawn(30)
+    assert (view.frame, view.playing, view.player("tick")) == (view.last, False, "0")
+    assert view.last == 100
+    view.page.keyboard.press("Space")  # but it plays for who asks
+    view.until(lambda: view.playing and 0 < view.frame < view.last, "a film that plays")
+
+
+def paused(view: View) -> View:
+    """Stopped at the first frame."""
+    view.until(lambda: view.playing, "a film that plays")
+    view.page.keyboard.press("Space")
+    view.until(lambda: not view.playing, "a film that stands")
+    view.page.keyboard.press("Home")
+    view.until(lambda: view.frame == 0, "the first frame")
+    return view
+
+
+def test_keys(visit):
+    view = paused(visit("reverse", FAST))
+    view.drawn()
+    assert (view.frame, view.player("tick")) == (0, "25")
+    for frame in (1, 2, 3):
+        view.page.keyboard.press("ArrowRight")
+        view.until(lambda: view.frame != frame - 1, "the next frame")  # noqa: B023
+        view.drawn()
+        assert (view.frame, view.player("tick")) == (frame, str(25 - frame))
+    view.page.keyboard.press("ArrowLeft")
+    view.until(lambda: view.frame == 2, "the frame before")
+    view.page.keyboard.press("End")
+    view.until(lambda: view.frame == 25, "the last frame")
+    view.page.keyboard.press("Space")
+    view.until(lambda: view.playing and 0 < view.frame < 25, "a film that plays again")
+    view.page.keyboard.press("Space")
+    view.until(lambda: not view.playing, "a film that stands")
+    view.drawn()
+    frame = view.frame
+    view.drawn(30)
+    assert view.frame == frame
+    healthy(view)
+
+
+def test_the_slider_scrubs_and_stops(visit):
+    view = visit("reverse", FAST)
+    slider = view.page.locator(".player .slider")
+    for frame in (7, 20, 0):
+        slider.fill(str(frame))
+        view.until(lambda: view.frame == frame, "the frame under the thumb")  # noqa: B023
+    assert not view.playing
+    assert view.page.locator(".player .now").inner_text() == f"{words('player.clock_t')} 25"
+
+
+def test_speed(visit):
+    view = visit("home")
+
+    def frames(speed: str) -> int:
+        """Frames in a second and a half."""
+        view.page.locator(f".player [data-speed='{speed}']").click()
+        assert view.page.locator(f".player [data-speed='{speed}']").get_attribute("aria-pressed") == "true"
+        view.page.keyboard.press("Home")
+        view.page.keyboard.press("Space")
+        view.until(lambda: view.playing, "a film that plays")
+        first = view.frame
+        view.page.wait_for_timeout(1500)
+        return view.frame - first
+
+    slow, fast = frames("0.25"), frames("2")
+    assert slow > 0
+    assert fast > 2 * slow  # eight times in theory
+
+
+def test_one_panel_can_be_enlarged(visit):
+    view = paused(visit("reverse", FAST))
+    pictures = view.page.locator(".player canvas:visible")
+    assert pictures.count() == 3
+    small = pictures.first.bounding_box()["width"]
+    view.page.locator(".player .resize").nth(1).click()
+    view.until(lambda: pictures.count() == 1, "one panel")
+    view.until(lambda: pictures.first.bounding_box()["width"] > 1.2 * small, "a larger one")
+    assert view.page.locator(".player .title:visible").inner_text() == words("names.mean-only")
+    view.page.keyboard.press("Escape")
+    view.until(lambda: pictures.count() == 3, "all panels")
+    healthy(view)
+
+
+def test_playing_does_not_bother_the_server(visit):
+    view = visit()
+    view.until(lambda: view.playing and view.frame > 0, "a film that plays")
+    view.page.evaluate(
+        """() => {
+            window.states = [];
+            const app = document.querySelector("[data-testid=stApp]");
+            new MutationObserver(() => states.push(app.dataset.testScriptState))
+                .observe(app, { attributes: true, attributeFilter: ["data-test-script-state"] });
+        }"""
+    )
+    view.drawn()
+    received, frame = view.received, view.frame
+    assert received > 0  # they are counted
+    view.page.wait_for_timeout(2000)
+    assert view.frame != frame
+    assert view.page.evaluate("states") == []
+    assert view.received == received
+
+
+def test_the_mark_on_the_charts_goes_with_the_clock(visit):
+    view = visit("forward", FAST)
+    marks = view.page.locator(".st-key-curves .toydiff-mark")
+    view.until(lambda: marks.count() == 3, "a mark on each chart")
+
+    def places() -> list[float]:
+        return marks.evaluate_all("marks => marks.map((mark) => mark.getBoundingClientRect().x)")
+
+    before = places()
+    view.until(lambda: all(a != b for a, b in zip(before, places(), strict=True)), "marks that move")
+    view.page.keyboard.press("End")
+    view.until(lambda: not view.playing and view.frame == view.last, "the last frame")
+    view.drawn()
+    ends = view.page.locator(".st-key-curves .js-plotly-plot").evaluate_all(
+        """(charts) => charts.flatMap((chart) => Object.values(chart._fullLayout._plots).map(
+            ({ xaxis }) => chart.getBoundingClientRect().x + xaxis._offset + xaxis._length))"""
+    )
+    assert sorted(places()) == pytest.approx(sorted(ends), abs=3)  # at t = T: the right end of each axis
+    healthy(view)
+
+
+# ---------------------------------------------------------------- to take home
+
+
+def test_a_gif_to_take_home(visit):
+    view = visit("reverse", FAST | {"dataset": "moons", "schedule": "linear", "seed": 3})
+    view.press(words("export.make"))
+    data = view.download(words("export.save").split("(")[0].strip())
+    with Image.open(BytesIO(data)) as picture:
+        assert picture.format == "GIF"
+        assert picture.n_frames == 26
+        three = picture.width
+        stamp = picture.info["comment"].decode()
+    for part in (words("names.moons"), words("names.linear"), "T = 25", words("page.exact"), "seed 3"):
+        assert part in stamp
+
+    view.page.locator(".player .resize").nth(0).click()  # what is enlarged is what one gets
+    view.until(lambda: view.page.locator(".player canvas:visible").count() == 1 and view.at_rest, "one panel")
+    view.press(words("export.make"))
+    save = words("export.save").split("(")[0].strip()
+
+    def one_panel() -> bool:
+        with Image.open(BytesIO(view.download(save))) as picture:
+            return picture.width < 0.6 * three and picture.n_frames == 26
+
+    view.until(one_panel, "a GIF of one panel")
+    healthy(view)
+
+
+def test_a_picture_and_numbers_to_take_home(visit):
+    view = visit("reverse", FAST)
+    with Image.open(BytesIO(view.download(words("export.strip")))) as picture:
+        assert picture.format == "PNG"
+        assert picture.width > picture.height > 300
+    with np.load(BytesIO(view.download(words("export.numbers")))) as numbers:
+        assert numbers["t"].tolist() == list(range(25, -1, -1))
+        assert numbers["data"].shape == (300, 2)
+        for panel in range(3):
+            assert numbers[f"{panel}.x"].shape == (26, 32, 2)
+        assert numbers["0.x"][0] == pytest.approx(numbers["2.x"][0])
+        assert words("names.spiral") in str(numbers["stamp"])
+    healthy(view)
+
+
+# ---------------------------------------------------------------- links
+
+
+def test_the_address_of_one_session_shows_another_the_same_picture(visit):
+    view = visit("reverse", FAST)
+    first = view.player("hash")
+    seed = view.page.get_by_role("spinbutton", name=words("fields.seed"))
+    seed.fill("12")
+    seed.press("Enter")
+    view.until(lambda: view.player("hash") != first and view.at_rest, "another picture")
+    view.until(lambda: "seed=12" in view.page.url, "the address")
+    other = visit(url=view.page.url)
+    assert other.player("hash") == view.player("hash")
+    assert other.page.get_by_role("spinbutton", name=words("fields.seed")).input_value() == "12"
+
+
+def test_a_wrong_link_is_explained_and_runs_nothing(visit):
+    view = visit("forward", FAST | {"dataset": "<img src=x onerror=alert(1)>"})
+    asked: list[object] = []
+    view.page.on("dialog", lambda dialog: (asked.append(dialog), dialog.dismiss()))
+    alert = view.page.get_by_test_id("stAlert").first
+    alert.wait_for()
+    assert words("fields.dataset") in alert.inner_text()
+    assert "<img src=x onerror=alert(1)>" in alert.inner_text()
+    assert alert.locator("img").count() == 0
+    assert not asked
+    healthy(view)
+
+
+# ---------------------------------------------------------------- training
+
+
+def step(view: View) -> int:
+    metric = view.page.get_by_test_id("stMetric").filter(has=view.page.get_by_text(words("train.step"), exact=True))
+    return int(metric.get_by_test_id("stMetricValue").inner_text().replace(",", ""))
+
+
+def started(view: View) -> View:
+    view.press(words("train.start"))
+    view.until(lambda: step(view) > 0, "the first steps")
+    return view
+
+
+def test_training_is_seen_to_get_on_and_can_be_paused(visit):
+    view = started(visit("train", NET))
+    first, picture = step(view), view.player("hash")
+    view.until(lambda: step(view) > first, "more steps")
+    view.until(lambda: view.player("hash") != picture, "a new picture")
+    view.press(words("train.pause"))
+    view.page.get_by_role("button", name=words("train.resume"), exact=True).wait_for()
+    view.until(lambda: view.at_rest, "the page")
+    now = step(view)
+    view.page.wait_for_timeout(1500)
+    assert step(view) == now
+    healthy(view)
+
+
+def test_training_survives_another_page_and_ends_with_the_browser(visit, server):
+    view = started(visit("train", NET))
+    view.go(words("nav.forward"))
+    paused(view)
+    view.until(lambda: server.load() > 0.2, "training behind another page")
+    view.go(words("nav.train"))
+    view.page.get_by_role("button", name=words("train.pause"), exact=True).wait_for()
+    there = step(view)
+    assert there > 0
+    view.until(lambda: step(view) > there, "more steps")
+    healthy(view)
+
+    visit.leave()
+    wait_for(lambda: server.load() < 0.1, "a server that rests: nobody is there to train for")
+
+
+def test_a_learning_rate_of_1000_is_explained_and_leaves_nothing_to_pause(visit):
+    view = visit("train", NET | {"lr": 1000})
+    view.press(words("train.start"))
+    view.page.get_by_text(beginning("train", "diverged")).wait_for()
+    view.until(lambda: view.page.locator(".st-key-go button").is_disabled(), "no button to go on")
+    assert view.page.get_by_role("button", name=words("train.reset"), exact=True).is_enabled()
+    healthy(view)

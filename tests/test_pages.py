@@ -1,0 +1,682 @@
+"""The pages, run by Streamlit's own tester: no browser, real scripts."""
+
+import inspect
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from io import BytesIO
+from pathlib import Path
+from string import Formatter
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+from streamlit.testing.v1 import AppTest
+
+from tests.test_player import Film, unpacked
+from toydiff.data import DATASETS
+from toydiff.experiment import CHOICES, RANGES, Experiment, allowed
+from toydiff.schedules import SCHEDULES
+from toydiff.text import prose, words
+from toydiff.ui.page import PAGES
+
+APP = Path(__file__).parent.parent / "app.py"
+LESSONS = [name for name in PAGES if name != "home"]
+SAYING = ("markdown", "success", "info", "warning", "error")
+FIELDS = [field.name for field in fields(Experiment)]
+FAST = {"points": "100", "particles": "16", "T": "10"}
+NET = FAST | {"width": "8", "depth": "1", "batch": "16"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on(monkeypatch) -> Iterator[None]:
+    """No training survives its test."""
+    from toydiff.ui import live
+
+    monkeypatch.setattr(live, "SAMPLES", 256)
+    yield
+    for run in list(live._workshop._runs):
+        run.pause()
+
+
+def open_page(lesson: str, **params: str) -> AppTest:
+    """A link opened in a fresh server: the page runs by itself, without app.py."""
+    at = AppTest.from_file(str(APP), default_timeout=60)
+    at.query_params.update(params)
+    return at.switch_page(f"pages/{lesson}.py").run()
+
+
+def fine(at: AppTest) -> AppTest:
+    assert [error.message for error in at.exception] == []
+    return at
+
+
+def experiment(at: AppTest) -> Experiment:
+    return at.session_state["experiment"]
+
+
+def texts(at: AppTest) -> list[str]:
+    return [element.value for element in at.markdown]
+
+
+def matches(text: str, lesson: str, section: str) -> bool:
+    """Whether a text is this section of the prose, whatever its figures are."""
+    parts = Formatter().parse(prose(lesson, section))
+    pattern = "".join(re.escape(plain) + (".+?" if name else "") for plain, name, _, _ in parts)
+    return re.fullmatch(pattern, text, re.DOTALL) is not None
+
+
+def says(at: AppTest, lesson: str, section: str) -> bool:
+    return any(matches(element.value, lesson, section) for kind in SAYING for element in getattr(at, kind))
+
+
+def film(at: AppTest) -> Film:
+    """What the player on the page got."""
+    (player,) = at.get("bidi_component")
+    return unpacked(player.proto.bytes)
+
+
+def ticks(at: AppTest) -> list[int]:
+    return film(at).header["ticks"]
+
+
+def saves(at: AppTest, key: str) -> list[str]:
+    """The labels of the save buttons of a GIF."""
+    return [button.proto.label for button in at.get("download_button") if button.key == f"{key}-save"]
+
+
+def choose(at: AppTest, field: str, value: object) -> AppTest:
+    kind = "selectbox" if field in CHOICES else "select_slider" if slides(at, field) else "number_input"
+    return getattr(at, kind)(key=f"control-{field}").set_value(value).run()
+
+
+def slides(at: AppTest, field: str) -> bool:
+    return any(slider.key == f"control-{field}" for slider in at.select_slider)
+
+
+# ---------------------------------------------------------------- every page
+
+
+@pytest.mark.parametrize("lesson", PAGES)
+def test_each_page_opens_by_itself(lesson):
+    at = fine(open_page(lesson, **FAST))
+    assert texts(at)[0].endswith(words(f"titles.{lesson}"))
+    assert not at.warning
+    assert not at.error
+    assert len(at.get("bidi_component")) == 1
+    fine(at.run())
+
+
+def test_each_page_opens_through_the_app():
+    at = AppTest.from_file(str(APP), default_timeout=60)
+    at.query_params.update(FAST)
+    at.run()
+    fine(at)
+    assert texts(at)[0].endswith(words("titles.home"))
+    for lesson in (*LESSONS, "home"):
+        fine(at.switch_page(f"pages/{lesson}.py").run())
+        assert texts(at)[0].endswith(words(f"titles.{lesson}"))
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_each_lesson_runs_as_a_script_of_its_own(lesson):
+    at = AppTest.from_file(str(APP.parent / "pages" / f"{lesson}.py"), default_timeout=60)
+    at.query_params.update(FAST)
+    fine(at.run())
+    assert texts(at)[0].endswith(words(f"titles.{lesson}"))
+
+
+@pytest.mark.parametrize("lesson", PAGES)
+def test_each_page_has_the_table_of_contents(lesson):
+    at = open_page(lesson, **FAST)
+    links = [(link.proto.page, link.proto.label) for link in at.sidebar.get("page_link")]
+    assert links == [(name, words(f"nav.{name}")) for name in PAGES]
+
+
+PLACE = re.compile(r"(?<![{\\\w}^_])\{[a-z_]+\}(?!\})")  # "{steps}", but not "\\bar{x}"
+
+
+@pytest.mark.parametrize("lesson", PAGES)
+def test_no_place_in_a_text_is_left_unfilled(lesson):
+    at = open_page(lesson, **FAST)
+    for kind in SAYING:
+        for element in getattr(at, kind):
+            assert not PLACE.findall(element.value)
+
+
+@pytest.mark.parametrize("lesson", PAGES)
+def test_the_address_holds_every_setting(lesson):
+    at = open_page(lesson, **FAST)
+    assert {name: at.query_params[name] for name in at.query_params} == experiment(at).to_params()
+    assert experiment(at) == Experiment(points=100, particles=16, T=10)
+
+
+def test_settings_stay_when_the_page_is_switched():
+    at = choose(open_page("forward", **FAST), "dataset", "moons")
+    at.switch_page("pages/reverse.py").run()
+    assert fine(at).selectbox(key="control-dataset").value == "moons"
+    assert at.query_params["dataset"] == "moons"
+
+
+# ---------------------------------------------------------------- links that are wrong
+
+NONSENSE = [
+    "",
+    "nonsense",
+    "nan",
+    "-1e999",
+    "9" * 60,
+    "<b>bold</b><script>alert(1)</script>",
+    "**bold** [a](http://b) $x$ `code`",
+    "\x00\n\n# big",
+]
+
+
+def unusable(field: str, value: str) -> bool:
+    return Experiment.from_params({field: value})[1] != []
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=range(len(NONSENSE)))
+def test_nonsense_in_a_link_is_named_and_replaced(value):
+    assert all(unusable(field, value) for field in FIELDS)
+    at = fine(open_page("forward", **dict.fromkeys(FIELDS, value)))
+    assert experiment(at) == Experiment()
+    assert len(at.warning) == len(FIELDS)
+    for field, warning in zip(FIELDS, at.warning, strict=True):
+        assert words(f"fields.{field}") in warning.value
+        assert allowed(field) in warning.value
+        assert str(getattr(Experiment(), field)) in warning.value
+    assert at.query_params["dataset"] == Experiment().dataset  # the address is right again
+    assert not fine(at.run()).warning  # said once
+
+
+@pytest.mark.parametrize("lesson", PAGES)
+@pytest.mark.parametrize("field", ["dataset", "T", "lr"])
+def test_every_page_survives_a_wrong_link(lesson, field):
+    at = fine(open_page(lesson, **FAST | {field: "<img src=x onerror=alert(1)>"}))
+    assert [words(f"fields.{field}") in warning.value for warning in at.warning] == [True]
+
+
+@pytest.mark.parametrize("field", RANGES)
+def test_values_out_of_range_are_named_and_replaced(field):
+    low, high = RANGES[field]
+    for value in (low - 1, high + 1, "1e400", "-inf"):
+        text = f"{value:.0f}" if isinstance(value, int | float) else value
+        at = fine(open_page("forward", **FAST | {field: text}))
+        assert getattr(experiment(at), field) == getattr(Experiment(), field)
+        (warning,) = at.warning
+        assert words(f"fields.{field}") in warning.value
+        assert allowed(field) in warning.value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a` <b>b</b> `c",
+        "``` \n# d",
+        "![x](http://y)",
+        "$\\frac12$ :red[z]",
+    ],
+)
+def test_what_came_with_a_link_is_shown_as_text(text):
+    at = fine(open_page("forward", **FAST | {"schedule": text}))
+    (warning,) = at.warning
+    field, rest = words("problems.link").split("{value}")[0].split("{field}")
+    assert warning.value.startswith(field + words("fields.schedule") + rest)
+    shown = warning.value.removeprefix(field + words("fields.schedule") + rest)
+    code = shown[: shown.index("`")]  # inside one pair of backticks, to the first one that closes
+    assert rest.endswith("`")
+    assert code.replace("'", "`") == " ".join(text.replace("'", "`").split())
+    assert "\n" not in code
+    assert not any(element.allow_html for element in at.markdown)
+
+
+def test_numbers_at_the_edge_of_their_range_work():
+    at = fine(open_page("forward", points="3", particles="1", T="10", strength="0.01", seed=str(2**31 - 1)))
+    assert not [w for w in at.warning if not matches(w.value, "forward", "not-noise")]
+    assert (experiment(at).points, experiment(at).particles) == (3, 1)
+    assert film(at).header["particles"] >= 1
+    fine(open_page("reverse", points="3", particles="1", T="10", strength="0.01", steps="1"))
+
+
+def test_unknown_names_in_a_link_are_ignored():
+    at = fine(open_page("forward", **FAST, nobody="knows", embed="true"))
+    assert not at.warning
+    assert experiment(at).T == 10
+
+
+def test_a_link_changed_by_hand_changes_the_page():
+    at = open_page("forward", **FAST)
+    at.query_params["dataset"] = "moons"
+    fine(at.run())
+    assert experiment(at).dataset == "moons"
+    assert experiment(at).T == 10
+    assert at.selectbox(key="control-dataset").value == "moons"
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize("lesson", ["forward", "reverse"])
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_dataset(lesson, dataset):
+    at = fine(open_page(lesson, **FAST, dataset=dataset))
+    assert experiment(at).dataset == dataset
+    assert np.isfinite(film(at).places(film(at).header["panels"][0]["x"], 11, 16, 2)).all()
+    assert film(at).header["ghost"]["count"] == 100
+
+
+@pytest.mark.parametrize("lesson", ["forward", "reverse"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("T", [10, 25])
+def test_every_schedule(lesson, schedule, T):
+    at = fine(open_page(lesson, **FAST | {"schedule": schedule, "T": str(T)}))
+    expected = list(range(T + 1)) if lesson == "forward" else list(range(T, -1, -1))
+    assert ticks(at) == expected
+
+
+@pytest.mark.parametrize("dataset", ["film-spiral", "circles"])
+def test_a_new_dataset_brings_its_usual_number_of_points(dataset):
+    at = fine(choose(open_page("forward", **FAST | {"points": "333"}), "dataset", dataset))
+    usual = inspect.signature(DATASETS[dataset]).parameters["n"].default
+    assert experiment(at).points == usual
+    assert at.number_input(key="control-points").value == usual
+    assert at.query_params["points"] == str(usual)
+    assert at.query_params["dataset"] == dataset
+
+
+@pytest.mark.parametrize(
+    ("lesson", "field", "value"),
+    [
+        ("forward", "points", 50),
+        ("forward", "schedule", "linear"),
+        ("forward", "T", 25),
+        ("forward", "strength", 0.5),
+        ("forward", "particles", 64),
+        ("forward", "seed", 7),
+        ("reverse", "steps", 5),
+        ("reverse", "seed", 3),
+        ("train", "width", 16),
+        ("train", "depth", 2),
+        ("train", "batch", 64),
+        ("train", "lr", 0.01),
+    ],
+)
+def test_a_control_changes_the_settings_and_the_address(lesson, field, value):
+    at = open_page(lesson, **NET)
+    assert getattr(experiment(at), field) != value
+    before = film(at).header["hash"]
+    fine(choose(at, field, value))
+    assert getattr(experiment(at), field) == value
+    assert at.query_params[field] == str(value)
+    if lesson != "train" or field in ("width", "depth"):
+        assert film(at).header["hash"] != before  # and the picture
+
+
+def test_a_new_T_takes_all_steps_again():
+    at = open_page("reverse", **FAST | {"T": "25", "steps": "20"})
+    assert len(ticks(at)) == 21
+    fine(choose(at, "T", 10))
+    assert experiment(at).steps == 0
+    assert len(ticks(at)) == 11
+
+
+def test_more_jumps_than_steps_in_a_link_are_as_many_as_there_are():
+    at = fine(open_page("reverse", **FAST, steps="900"))
+    assert len(ticks(at)) == 11
+
+
+def test_an_emptied_number_box_keeps_the_old_value():
+    at = open_page("forward", **FAST)
+    fine(choose(at, "seed", None))
+    assert experiment(at).seed == 0
+
+
+def test_a_link_may_carry_a_value_between_two_stops():
+    at = fine(open_page("forward", **FAST | {"T": "37", "particles": "11"}))
+    assert at.select_slider(key="control-T").value == 37
+    assert len(ticks(at)) == 38
+
+
+# ---------------------------------------------------------------- lesson 1
+
+
+def test_noise_that_is_noise_and_noise_that_is_not():
+    at = open_page("forward", **FAST)
+    assert [matches(element.value, "forward", "noise") for element in at.success] == [True]
+    assert not at.warning
+    fine(choose(at, "T", 50))
+    fine(choose(at, "strength", 0.05))
+    assert not at.success
+    assert [matches(element.value, "forward", "not-noise") for element in at.warning] == [True]
+    left = experiment(at).noise_schedule().alpha_bar[-1].sqrt().item()
+    assert f"{left:.0%}" in at.warning[0].value
+
+
+def test_both_routes_start_from_the_same_points():
+    at = open_page("forward", **FAST)
+    chain, jump = (film(at).places(panel["x"], 11, 16, 2) for panel in film(at).header["panels"])
+    assert chain[0] == pytest.approx(jump[0])
+    assert not np.allclose(chain[5], jump[5], atol=0.01)
+
+
+# ---------------------------------------------------------------- lesson 2
+
+
+def run_of(at: AppTest):
+    return at.session_state["run"]
+
+
+def press(at: AppTest, key: str) -> AppTest:
+    return at.button(key=key).click().run()
+
+
+def labelled(at: AppTest, key: str):
+    (button,) = (button for button in at.button if button.label == words(key))
+    return button
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def metric(at: AppTest, name: str) -> str:
+    (value,) = (metric.value for metric in at.metric if metric.label == words(f"train.{name}"))
+    return value
+
+
+def test_training_waits_to_be_started():
+    at = open_page("train", **NET)
+    assert run_of(at).step == 0
+    assert not run_of(at).running
+    assert at.button(key="go").label == words("train.start")
+    assert at.button(key="reset").disabled
+    assert metric(at, "step") == "0"
+
+
+def test_one_step_is_one_step():
+    at = open_page("train", **NET)
+    for step in (1, 2, 3):
+        fine(press(at, "one"))
+        assert run_of(at).step == step
+        assert metric(at, "step") == str(step)
+    assert ticks(at) == [0, 1, 2, 3]
+    assert at.button(key="go").label == words("train.resume")
+
+
+def test_start_pause_resume_reset():
+    at = open_page("train", **NET)
+    fine(press(at, "go"))
+    run = run_of(at)
+    assert run.running
+    assert at.button(key="go").label == words("train.pause")
+    assert at.button(key="one").disabled
+    wait_for(lambda: run.step >= 20)
+
+    fine(press(at, "go"))
+    assert not run.running
+    step = run.step
+    assert at.button(key="go").label == words("train.resume")
+    assert metric(at, "step") == f"{step:,}"
+    assert ticks(at)[-1] == step
+
+    fine(press(at, "go"))
+    wait_for(lambda: run.step > step)
+    fine(press(at, "reset"))
+    assert not run.running
+    assert run_of(at) is not run
+    assert run_of(at).step == 0
+    assert at.button(key="go").label == words("train.start")
+
+
+def test_training_goes_on_while_another_page_is_read():
+    at = open_page("train", **NET)
+    press(at, "go")
+    run = run_of(at)
+    fine(at.switch_page("pages/forward.py").run())
+    step = run.step
+    wait_for(lambda: run.step > step)
+    fine(at.switch_page("pages/train.py").run())
+    assert run_of(at) is run
+    assert at.button(key="go").label == words("train.pause")
+
+
+@pytest.mark.parametrize(("field", "value"), [("lr", 0.01), ("dataset", "moons"), ("width", 16)])
+def test_new_settings_before_the_first_step_are_simply_used(field, value):
+    at = fine(choose(open_page("train", **NET), field, value))
+    assert not at.warning
+    assert getattr(run_of(at).experiment, field) == value
+
+
+def changed(**more) -> AppTest:
+    at = press(open_page("train", **NET), "one")
+    for field, value in more.items():
+        fine(choose(at, field, value))
+    return at
+
+
+def test_changed_settings_are_named():
+    at = changed(lr=0.01, width=16)
+    (warning,) = at.warning
+    assert matches(warning.value, "train", "changed")
+    for field, old, new in (("lr", "0.004", "0.01"), ("width", "8", "16")):
+        assert f"{words(f'fields.{field}')}: {old} → {new}" in warning.value
+    assert run_of(at).experiment.lr == Experiment().lr  # it still is the old network
+    assert run_of(at).step == 1
+
+
+def test_changed_settings_then_a_fresh_start():
+    at = changed(lr=0.01)
+    fine(labelled(at, "train.fresh").click().run())
+    assert not at.warning
+    assert run_of(at).experiment.lr == 0.01
+    assert run_of(at).step == 0
+
+
+def test_changed_settings_then_back_to_the_old_ones():
+    at = changed(dataset="moons", lr=0.01)
+    run = run_of(at)
+    fine(labelled(at, "train.back").click().run())
+    assert not at.warning
+    assert run_of(at) is run
+    assert run.step == 1
+    assert (experiment(at).dataset, experiment(at).points, experiment(at).lr) == ("spiral", 100, Experiment().lr)
+    assert at.query_params["dataset"] == "spiral"
+    assert at.number_input(key="control-lr").value == Experiment().lr
+
+
+def test_settings_that_training_does_not_depend_on_change_nothing():
+    at = press(open_page("train", **NET), "one")
+    at.switch_page("pages/reverse.py").run()
+    fine(choose(choose(at, "steps", 5), "particles", 64))
+    fine(at.switch_page("pages/train.py").run())
+    assert not at.warning
+    assert run_of(at).step == 1
+
+
+def test_an_exploding_loss_is_explained_and_can_be_left():
+    at = open_page("train", **NET | {"lr": "1000", "width": "32", "depth": "2"})
+    press(at, "go")
+    run = run_of(at)
+    wait_for(lambda: not run.running)
+    fine(at.run())
+    (error,) = at.error
+    assert matches(error.value, "train", "diverged")
+    assert f"{run.snapshot().diverged_at + 1:,}" in error.value
+    assert at.button(key="go").disabled
+    assert at.button(key="one").disabled
+    assert not at.button(key="reset").disabled
+
+    fine(choose(at, "lr", 0.004))
+    fine(labelled(at, "train.fresh").click().run())
+    assert not at.error
+    assert not at.button(key="go").disabled
+    fine(press(at, "one"))
+    assert run_of(at).step == 1
+
+
+# ---------------------------------------------------------------- lesson 3
+
+
+@pytest.mark.parametrize(
+    ("params", "verdict"),
+    [
+        ({"dataset": "spiral", "T": "50"}, "collapse"),
+        ({"dataset": "circles", "points": "2000", "particles": "256", "T": "100"}, "torn"),
+        ({"strength": "0.05", "T": "50"}, "hidden"),
+        ({"steps": "1"}, "few"),
+        ({"particles": "1"}, "alone"),
+    ],
+)
+def test_what_you_see_is_what_is_said(params, verdict):
+    at = fine(open_page("reverse", **FAST | params))
+    assert [name for name in ("collapse", "torn", "few", "hidden", "alone") if says(at, "reverse", name)] == [verdict]
+
+
+def test_three_ways_from_the_same_noise():
+    at = open_page("reverse", **FAST)
+    ddpm, mean_only, ddim = (film(at).places(panel["x"], 11, 16, 2) for panel in film(at).header["panels"])
+    assert ddpm[0] == pytest.approx(mean_only[0])
+    assert ddpm[0] == pytest.approx(ddim[0])
+    assert mean_only[-1].std() < ddim[-1].std()
+
+
+def test_without_a_network_the_page_says_so_and_shows_the_exact_predictor():
+    exact = film(open_page("reverse", **NET)).header["hash"]
+    at = fine(open_page("reverse", **NET, predictor="network"))
+    assert [matches(element.value, "reverse", "no-network") for element in at.info] == [True]
+    assert at.button(key="train-now").label == words("reverse.train", steps="3,000")
+    assert film(at).header["hash"] == exact
+
+
+def test_a_link_to_a_network_can_be_trained_here():
+    at = fine(open_page("reverse", **NET, predictor="network", trained="620"))
+    (info,) = at.info
+    assert info.value == prose("reverse", "linked-network", steps="620")
+    assert at.button(key="train-now").label == words("reverse.train", steps="620")
+    before = film(at).header["hash"]
+
+    fine(press(at, "train-now"))
+    assert run_of(at).step == 620
+    assert not at.info
+    assert not [button for button in at.button if button.key == "train-now"]
+    assert film(at).header["hash"] != before
+    assert at.query_params["trained"] == "620"
+
+
+def test_a_network_leaves_its_mark_on_the_link():
+    at = open_page("train", **NET)
+    for _ in range(2):
+        press(at, "one")
+    at.switch_page("pages/reverse.py").run()
+    fine(choose(at, "predictor", "network"))
+    assert not at.info
+    assert at.query_params["trained"] == "2"
+    assert words("page.network", steps="2") in network_stamp(at)
+
+
+def network_stamp(at: AppTest) -> str:
+    return at.session_state["network-scene"][1].stamp
+
+
+def test_settings_changed_here_are_not_called_a_link():
+    at = open_page("reverse", **NET, predictor="network", trained="20")
+    fine(press(at, "train-now"))
+    fine(choose(at, "dataset", "moons"))
+    assert [matches(element.value, "reverse", "no-network") for element in at.info] == [True]
+
+
+def test_a_network_whose_training_explodes_breaks_nothing():
+    params = NET | {"lr": "1000", "width": "32", "depth": "2"}
+    at = open_page("reverse", **params, predictor="network", trained="900")
+    fine(press(at, "train-now"))
+    assert run_of(at).snapshot().diverged_at is not None
+    assert [matches(error.value, "train", "diverged") for error in at.error] == [True]
+    assert experiment(at).trained == 900  # what the link asked for: it was not reached
+    assert np.isfinite(film(at).places(film(at).header["panels"][0]["x"], 11, 16, 2)).all()
+    fine(at.switch_page("pages/train.py").run())
+    assert says(at, "train", "diverged")
+
+
+def test_one_link_is_one_picture_particle_for_particle():
+    runs = []
+    for _ in range(2):
+        at = open_page("reverse", **NET, predictor="network", trained="150", seed="5")
+        fine(press(at, "train-now"))
+        runs.append([panel.trajectory for panel in at.session_state["network-scene"][1].panels])
+        runs.append(film(at).header["hash"])
+    for first, second in zip(runs[0], runs[2], strict=True):
+        assert first.x.equal(second.x)
+        assert first.x0.equal(second.x0)
+    assert runs[1] == runs[3]
+
+
+def test_a_link_taken_from_the_address_shows_the_same_picture():
+    at = open_page("train", **NET, seed="4")
+    for _ in range(3):
+        press(at, "one")
+    at.switch_page("pages/reverse.py").run()
+    choose(at, "predictor", "network")
+    link = {name: at.query_params[name] for name in at.query_params}
+
+    other = fine(press(open_page("reverse", **link), "train-now"))
+    assert film(other).header["hash"] == film(at).header["hash"]
+
+
+# ---------------------------------------------------------------- to take home
+
+
+@pytest.mark.parametrize(("lesson", "frames"), [("forward", 11), ("reverse", 11), ("train", 3)])
+def test_a_gif_has_every_frame(lesson, frames):
+    at = open_page(lesson, **NET)
+    if lesson == "train":
+        press(press(at, "one"), "one")
+    assert not saves(at, lesson)
+    fine(press(at, f"{lesson}-make"))
+    (label,) = saves(at, lesson)
+    gif = at.session_state[f"{lesson}-job"].gif
+    assert label == words("export.save", megabytes=f"{len(gif) / 1e6:.1f}", frames=frames)
+    with Image.open(BytesIO(gif)) as picture:
+        assert picture.n_frames == frames
+        assert words(f"names.{experiment(at).dataset}") in picture.info["comment"].decode()
+
+
+def test_making_a_gif_twice_is_harmless():
+    at = press(open_page("forward", **FAST), "forward-make")
+    gif = at.session_state["forward-job"].gif
+    fine(press(at, "forward-make"))
+    assert at.session_state["forward-job"].gif is gif
+    assert len(saves(at, "forward")) == 1
+
+
+def test_a_gif_half_drawn_goes_on_where_it_was():
+    at = press(open_page("forward", **FAST), "forward-make")
+    job = at.session_state["forward-job"]
+    expected, job.gif = job.gif, None
+    with Image.open(BytesIO(expected)) as picture:
+        drawn = [frame.convert("RGB") for frame in ImageSequence.Iterator(picture)]
+    job.pictures, job.images = drawn[:7], iter(drawn[7:])
+    fine(at.run())
+    with Image.open(BytesIO(job.gif)) as picture:
+        assert picture.n_frames == 11
+
+
+def test_a_gif_of_another_film_is_not_offered():
+    at = press(open_page("forward", **FAST), "forward-make")
+    assert saves(at, "forward")
+    fine(choose(at, "seed", 1))
+    assert not saves(at, "forward")
+    fine(press(at, "forward-make"))
+    assert saves(at, "forward")
+
+
+def test_every_setting_has_its_words():
+    for name in asdict(Experiment()):
+        assert words(f"fields.{name}").strip()
+    for choices in CHOICES.values():
+        for name in choices:
+            assert words(f"names.{name}").strip()
