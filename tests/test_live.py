@@ -129,21 +129,6 @@ def test_a_snapshot_never_waits_for_the_training(new_run):
     assert [now.step for now in snapshots] == [3]
 
 
-def test_who_waits_for_a_run_gets_it_between_two_slices(new_run):
-    """A lock goes to whoever asks first, and the thread that has just let it go asks at once."""
-    run = new_run()
-    run.start()
-    wait_for(lambda: run.step > 0)
-    slices = []
-    original = run.work
-    run.work = lambda: (slices.append(run.step), original())[1]
-    wait_for(lambda: slices)
-    begun = len(slices)
-    for _ in range(5):
-        run.predictor()
-    assert len(slices) - begun < 40
-
-
 def test_a_kept_snapshot_does_not_change(new_run):
     run = new_run()
     run.advance(5)

@@ -23,7 +23,6 @@ from toydiff.metrics import Ruler
 from toydiff.trajectory import Trajectory
 
 SLICE = 0.05  # seconds of training before it is another run's turn
-BREATH = 0.001  # seconds between two slices, in which whoever waits for a run gets it
 REFRESH = 1.0  # seconds between two checkpoints
 CHECKPOINTS = 60  # at most; then every second one of the older half goes
 SAMPLES = 2000  # that the quality is measured with
@@ -194,17 +193,11 @@ class _Workshop:
         while not self._closed:
             with self._lock:
                 runs = list(self._runs)
-            worked = [self._turn(run) for run in runs]
+            worked = [run.work() for run in runs if not self._closed]
             del runs  # or this thread would keep the last one alive
             if not any(worked):
                 self._wake.clear()
                 self._wake.wait(0.2)
-
-    def _turn(self, run: Run) -> bool:
-        worked = not self._closed and run.work()
-        if worked:
-            time.sleep(BREATH)  # or this thread would take the run's lock again before anybody who waits for it
-        return worked
 
 
 _workshop = _Workshop()
