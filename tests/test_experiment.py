@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from toydiff.data import DATASETS
-from toydiff.experiment import CHOICES, RANGES, Experiment, allowed
+from toydiff.experiment import CHOICES, LOOKS, RANGES, UP_TO_T, Experiment, allowed
 from toydiff.samplers import WAYS
 from toydiff.schedules import SCHEDULES
 
@@ -24,11 +24,12 @@ def anything(seed):
             return rng.choice(CHOICES[name])
         low, high = RANGES[name]
         if isinstance(DEFAULT[name], float):
-            return rng.choice([low, high, rng.uniform(low, high), low * (high / low) ** rng.random()])
+            mixed = low * (high / low) ** rng.random() if low > 0 else 0.0
+            return rng.choice([low, high, rng.uniform(low, high), mixed])
         return rng.choice([low, high, rng.randint(low, high)])
 
     chosen = {name: value(name) for name in DEFAULT}
-    return Experiment(**chosen | {"steps": min(chosen["steps"], chosen["T"])})
+    return Experiment(**chosen | {name: min(chosen[name], chosen["T"]) for name in UP_TO_T})
 
 
 def test_every_field_has_choices_or_a_range_and_a_default_in_it():
@@ -45,7 +46,7 @@ def test_to_a_link_and_back(seed):
     assert all(isinstance(text, str) for text in params.values())
     assert Experiment.from_params(params) == (experiment, [])
     some = dict(random.Random(seed).sample(sorted(params.items()), 5))
-    if "steps" in some:  # what it may be depends on T
+    if some.keys() & set(UP_TO_T):  # what they may be depends on T
         some["T"] = params["T"]
     back, problems = Experiment.from_params(some)
     assert not problems
@@ -54,7 +55,7 @@ def test_to_a_link_and_back(seed):
 
 DEFAULT_PARAMS = Experiment().to_params()
 
-GARBAGE = ["", " ", "nan", "inf", "-inf", "-1", "1e99", "9" * 400, "None", "spiral;drop", "<b>x</b>", "ε", "\0", "[1]"]
+GARBAGE = ["", " ", "nan", "inf", "-inf", "-9", "1e99", "9" * 400, "None", "spiral;drop", "<b>x</b>", "ε", "\0", "[1]"]
 
 
 @each_field
@@ -119,10 +120,10 @@ def test_equal_experiments_are_one_key():
 
 
 def test_training_drops_what_training_does_not_depend_on():
-    experiment = anything(1)
-    same = replace(experiment, predictor="network", steps=7, particles=9, trained=11)
+    experiment = replace(anything(1), T=50, steps=0, t=0)
+    same = replace(experiment, predictor="network", steps=7, particles=9, trained=11, eta=0.3, x=1.0, y=-2.0, t=5)
     assert experiment.training == same.training == same.training.training
-    for name in ("dataset", "points", "schedule", "T", "strength", "width", "depth", "batch", "lr", "seed"):
+    for name in set(DEFAULT) - set(LOOKS):
         assert getattr(experiment.training, name) == getattr(experiment, name)
         other = replace(experiment, **{name: next(v for v in values(name) if v != getattr(experiment, name))})
         assert other.training != experiment.training
@@ -185,7 +186,9 @@ def test_the_parts_are_what_the_fields_say():
 @pytest.mark.parametrize("seed", range(12))
 def test_anything_that_is_allowed_runs(seed):
     T = 10 + 30 * (seed % 4)
-    experiment = replace(anything(seed), points=30, particles=20, width=8, batch=8, T=T, steps=(0, 7, T)[seed % 3])
+    experiment = replace(
+        anything(seed), points=30, particles=20, width=8, batch=8, T=T, t=T // 3, steps=(0, 7, T)[seed % 3]
+    )
     trainer = experiment.trainer()
     trainer.advance(2)
     for model in (experiment.exact(), trainer.predictor):
@@ -193,12 +196,13 @@ def test_anything_that_is_allowed_runs(seed):
             assert experiment.reverse(model, way).x.shape[1:] == (20, 2)
 
 
-def test_steps_beyond_T_fall_back_and_are_listed():
-    experiment, problems = Experiment.from_params({"T": "50", "steps": "80"})
-    assert (experiment.T, experiment.steps) == (50, 0)
-    assert [(p.name, p.value, p.allowed) for p in problems] == [("steps", "80", "0 … 50")]
+@pytest.mark.parametrize("name", UP_TO_T)
+def test_steps_beyond_T_fall_back_and_are_listed(name):
+    experiment, problems = Experiment.from_params({"T": "50", name: "80"})
+    assert (experiment.T, getattr(experiment, name)) == (50, 0)
+    assert [(p.name, p.value, p.allowed) for p in problems] == [(name, "80", "0 … 50")]
     with pytest.raises(ValueError, match="at most T = 50"):
-        Experiment(T=50, steps=80)
+        Experiment(**{"T": 50, name: 80})
 
 
 @pytest.mark.parametrize("fields", [{"T": 10.5}, {"seed": True}, {"points": 100.0}])

@@ -54,12 +54,15 @@ def test_mlp_is_as_wide_and_deep_as_it_says():
 
 def test_mlp_knows_t_unless_it_is_not_told():
     x = torch.randn(1, 2).expand(2, 2)
-    for time in (True, False):
-        layers = MLP(schedule, time=time)
+    for name, knows in (("mlp", True), ("mlp-no-time", False)):
+        model = MODELS[name](schedule)
         seen = []
-        layers.net.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
-        layers(x, torch.tensor([5, 40]))
-        assert torch.equal(seen[0][0], seen[0][1]) != time
+        model.net.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
+        answers = model(x, torch.tensor([5, 40]))
+        assert torch.equal(seen[0][0], seen[0][1]) != knows
+        assert (
+            torch.allclose(answers[0], answers[1], atol=1e-5) != knows
+        )  # and nothing around the layers tells it either
 
 
 @pytest.mark.parametrize("name", ["width", "depth"])

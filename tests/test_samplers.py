@@ -2,27 +2,22 @@
 
 import itertools
 import math
+from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
 
+from toydiff import exact
 from toydiff.data import DATASETS
 from toydiff.experiment import Experiment
 from toydiff.metrics import spread
-from toydiff.samplers import SAMPLERS, WAYS, ddim, ddpm, reverse
-from toydiff.schedules import SCHEDULES
+from toydiff.samplers import SAMPLERS, WAYS, DPMSolver2M, ddim, ddpm, heun, quiet_end, reverse
+from toydiff.schedules import SCHEDULES, Schedule
 
 everyone = pytest.mark.parametrize("name", SAMPLERS)
 schedules = pytest.mark.parametrize("schedule", SCHEDULES)
-
-# Each sampler's twin in diffusers: the scheduler, and eta where it has one.
-TWINS = {
-    "ddpm": ("fixed_small", None),
-    "ddpm-beta": ("fixed_large", None),
-    "ddim": (None, 0.0),
-    "ddim-half": (None, 0.5),
-}
 
 
 def model(x, t):
@@ -31,43 +26,105 @@ def model(x, t):
     return torch.tanh(x + 0.03 * t) * torch.cos(x.flip(1))
 
 
-def diffusers_steps(name, schedule, grid):
-    """step(eps, t, x, seed) -> (x_s, x0) of the twin. Its index t - 1 is our t."""
-    variance, eta = TWINS[name]
-    given = {"num_train_timesteps": schedule.T, "trained_betas": schedule.beta[1:].tolist(), "clip_sample": False}
-    if eta is None:
-        twin = DDPMScheduler(**given, variance_type=variance)
-        twin.set_timesteps(timesteps=[t - 1 for t in grid[:-1]])
-        extra = {}
-    else:
-        twin = DDIMScheduler(**given, set_alpha_to_one=True, timestep_spacing="trailing")
-        twin.set_timesteps(len(grid) - 1)
-        extra = {"eta": eta}
-    assert twin.timesteps.tolist() == [t - 1 for t in grid[:-1]]
-    twin.alphas_cumprod = schedule.alpha_bar[1:]  # theirs is float32, which is off by 1e-4 near t = 0
+# Each sampler's twin in diffusers: a function of schedule and grid that returns step(t, x, seed) -> (x_s, x0). Their
+# index t - 1 is our t. What they keep in float32 is replaced by our float64: theirs is off by 1e-4 near t = 0.
 
-    def step(eps, t, x, seed):
-        return twin.step(eps, t - 1, x, generator=torch.Generator().manual_seed(seed), return_dict=False, **extra)
+
+def twin(kind, schedule, grid, **options):
+    given = {"num_train_timesteps": schedule.T, "trained_betas": schedule.beta[1:].tolist()}
+    scheduler = kind(**given, **options)
+    if kind is DDIMScheduler:
+        scheduler.set_timesteps(len(grid) - 1)  # takes no times of ours, but has the same
+    else:
+        scheduler.set_timesteps(timesteps=[t - 1 for t in grid[:-1]])
+    assert list(dict.fromkeys(scheduler.timesteps.tolist())) == [t - 1 for t in grid[:-1]]
+    scheduler.alphas_cumprod = schedule.alpha_bar[1:]
+    return scheduler
+
+
+def answer(x, t):
+    return model(x, torch.full((len(x),), t))
+
+
+def their_ddpm(schedule, grid, variance):
+    theirs = twin(DDPMScheduler, schedule, grid, variance_type=variance, clip_sample=False)
+
+    def step(t, x, seed):
+        return theirs.step(answer(x, t), t - 1, x, torch.Generator().manual_seed(seed), return_dict=False)
 
     return step
+
+
+def their_ddim(schedule, grid, eta):
+    theirs = twin(DDIMScheduler, schedule, grid, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
+
+    def step(t, x, seed):
+        generator = torch.Generator().manual_seed(seed)
+        return theirs.step(answer(x, t), t - 1, x, eta=eta, generator=generator, return_dict=False)
+
+    return step
+
+
+def sigmas(schedule, grid):
+    a = schedule.alpha_bar[grid]
+    return ((1 - a) / a).sqrt()
+
+
+def their_heun(schedule, grid):
+    theirs = twin(HeunDiscreteScheduler, schedule, grid)
+    sigma, after = sigmas(schedule, grid), dict(itertools.pairwise(grid))
+    theirs.sigmas = torch.cat([sigma[:1], sigma[1:-1].repeat_interleave(2), sigma[-1:]])
+    signal = schedule.alpha_bar.sqrt()
+
+    def step(t, x, seed):
+        s = after[t]
+        y, x0 = theirs.step(answer(x, t), t - 1, x / signal[t], return_dict=False)  # y = x / signal
+        if s > 0:
+            y, _ = theirs.step(answer(signal[s] * y, s), s - 1, y, return_dict=False)
+        return signal[s] * y, x0
+
+    return step
+
+
+def their_dpm_solver(schedule, grid):
+    options = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
+    theirs = twin(DPMSolverMultistepScheduler, schedule, grid, **options, final_sigmas_type="zero")
+    theirs.sigmas = sigmas(schedule, grid)
+
+    def step(t, x, seed):
+        (x,) = theirs.step(answer(x, t), t - 1, x, return_dict=False)
+        return x, theirs.model_outputs[-1]
+
+    return step
+
+
+TWINS = {
+    "ddpm": partial(their_ddpm, variance="fixed_small"),
+    "ddpm-beta": partial(their_ddpm, variance="fixed_large"),
+    "ddim": partial(their_ddim, eta=0.0),
+    "ddim-half": partial(their_ddim, eta=0.5),
+    "heun": their_heun,
+    "dpm-solver++": their_dpm_solver,
+}
 
 
 @everyone
 @schedules
 @pytest.mark.parametrize("shape", [(2,), (1, 4, 4)])
-@pytest.mark.parametrize("steps", [None, 20])
+@pytest.mark.parametrize("steps", [None, 20, 5, 1])
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # theirs
 def test_every_step_is_that_of_diffusers(name, schedule, shape, steps):
     schedule = SCHEDULES[schedule](100)
     grid = schedule.grid(steps)
-    twin = diffusers_steps(name, schedule, grid)
+    sampler, their_step = deepcopy(SAMPLERS[name]), TWINS[name](schedule, grid)
     x = ours = theirs = torch.randn(5, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for t, s in itertools.pairwise(grid):
-        step = SAMPLERS[name](model, schedule, ours, t, s)
+        step = sampler(model, schedule, ours, t, s)
         z = torch.randn(x.shape, generator=torch.Generator().manual_seed(t), dtype=x.dtype)
         if t == 1:
             z = 0 * z  # diffusers has an `if` for the last step; with ddpm-beta, ours adds noise there too
         ours = step.mean + step.std * z
-        theirs, x0 = twin(model(theirs, torch.full((5,), t)), t, theirs, seed=t)
+        theirs, x0 = their_step(t, theirs, seed=t)
         scale = max(1.0, theirs.abs().max().item())
         assert (ours - theirs).abs().max() < 1e-5 * scale
         assert (step.x0 - x0).abs().max() < 1e-5 * max(1.0, x0.abs().max().item())
@@ -109,11 +166,68 @@ def test_the_last_step_adds_no_noise(schedule):
     schedule = SCHEDULES[schedule](100)
     x = torch.randn(5, 2)
     for t in (1, 5, 100):
-        for name in ("ddpm", "ddim", "ddim-half"):
-            step = SAMPLERS[name](model, schedule, x, t, 0)
+        for name in set(SAMPLERS) - {"ddpm-beta"}:
+            step = deepcopy(SAMPLERS[name])(model, schedule, x, t, 0)
             assert step.std == 0
             assert torch.allclose(step.mean, step.x0, atol=1e-4)
         assert SAMPLERS["ddpm-beta"](model, schedule, x, t, 0).std > 0
+
+
+@everyone
+def test_a_quiet_end_changes_nothing_but_the_noise_of_the_last_step(name):
+    schedule = SCHEDULES["cosine"](20)
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    usual, quiet = deepcopy(SAMPLERS[name]), deepcopy(quiet_end(SAMPLERS[name]))
+    for t, s in ((20, 15), (15, 1), (1, 0)):
+        step, other = usual(model, schedule, x, t, s), quiet(model, schedule, x, t, s)
+        assert torch.equal(step.mean, other.mean) and torch.equal(step.x0, other.x0)
+        assert other.std == (step.std if s > 0 else 0)
+
+
+# The fast ones: for Gaussian data the curves that they follow are known, x_t / sqrt(a s^2 + 1 - a) stays what it is.
+
+STD = 0.5  # of the data
+
+
+def miss(sampler, steps):
+    """How far from the curve a walk ends that goes from log-SNR -6 to 6 in so many equal steps."""
+    alpha_bar = torch.linspace(6, -6, steps + 1, dtype=torch.float64).sigmoid()
+    schedule = Schedule(torch.cat([torch.zeros(1), 1 - alpha_bar[:1], 1 - alpha_bar[1:] / alpha_bar[:-1]]))
+    width = (schedule.alpha_bar * STD**2 + 1 - schedule.alpha_bar).sqrt()
+    x = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    frames = {f.t: f.x for f in reverse(exact.gaussian(torch.zeros(2), STD, schedule), schedule, x, sampler)}
+    return (frames[1] - x * width[1] / width[-1]).abs().max().item()
+
+
+@pytest.mark.parametrize(("name", "order"), [("ddim", 1), ("heun", 2), ("dpm-solver++", 2)])
+def test_half_the_step_is_a_half_or_a_quarter_of_the_error(name, order):
+    errors = [miss(SAMPLERS[name], steps) for steps in (50, 100, 200, 400)]
+    for error, finer in itertools.pairwise(errors):
+        assert math.log2(error / finer) == pytest.approx(order, abs=0.15)
+    assert errors[-1] < 1e-2
+
+
+@pytest.mark.parametrize(("name", "calls"), [(name, 2 * 7 - 1 if name == "heun" else 7) for name in SAMPLERS])
+def test_how_often_the_network_is_called(name, calls):
+    asked = []
+
+    def counted(x, t):
+        asked.append(t)
+        return model(x, t)
+
+    list(reverse(counted, SCHEDULES["cosine"](20), torch.randn(6, 2), SAMPLERS[name], steps=7))
+    assert len(asked) == calls
+    assert all(t.min() > 0 for t in asked)  # at t = 0 there is no noise to guess
+
+
+def test_where_both_ends_agree_on_the_noise_heun_is_ddim():
+    schedule = SCHEDULES["cosine"](20)
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = model(x, torch.full((5,), 9))
+    for t, s in ((20, 15), (9, 4), (1, 0)):
+        ours, other = (sampler(lambda *_: noise, schedule, x, t, s) for sampler in (heun, ddim))
+        assert torch.allclose(ours.mean, other.mean, atol=1e-12)
+        assert torch.equal(ours.x0, other.x0)
 
 
 # The loop
@@ -130,11 +244,12 @@ def run(sampler=ddpm, steps=None, noise=1.0, seed=0, T=20):
 @pytest.mark.parametrize("steps", [1, 2, 7, 20, None])
 def test_frames_go_from_T_to_0(name, steps):
     schedule = SCHEDULES["cosine"](20)
-    frames, _ = run(SAMPLERS[name], steps)
+    sampler = deepcopy(SAMPLERS[name])
+    frames, _ = run(sampler, steps)
     assert [f.t for f in frames] == schedule.grid(steps)
     assert all(f.x.shape == f.x0.shape == f.mean.shape == (6, 2) for f in frames)
     for f, g in itertools.pairwise(frames):
-        step = SAMPLERS[name](model, schedule, f.x, f.t, g.t)
+        step = sampler(model, schedule, f.x, f.t, g.t)
         assert torch.equal(f.x0, step.x0)
         assert torch.equal(g.mean, step.mean)
     assert torch.equal(frames[0].mean, frames[0].x)
@@ -173,6 +288,34 @@ def test_a_seed_gives_one_run_and_leaves_the_global_seed_alone():
     assert torch.equal(first[-1].x, second[-1].x)
     assert not torch.equal(first[-1].x, other[-1].x)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@everyone
+@pytest.mark.parametrize("wrap", [lambda sampler: sampler, quiet_end], ids=["as it is", "quiet end"])
+def test_two_runs_at_once_do_not_disturb_each_other(name, wrap):
+    schedule, sampler = SCHEDULES["cosine"](20), wrap(SAMPLERS[name])
+    x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+
+    def walk(x, steps):
+        return reverse(model, schedule, x, sampler, steps=steps, generator=torch.Generator().manual_seed(1))
+
+    alone = list(walk(x, 20)), list(walk(2 * x, 10))
+    one, other = walk(x, 20), walk(2 * x, 10)
+    together = [(next(one), next(other)) for _ in range(11)]
+    for i in range(11):
+        assert torch.equal(together[i][0].x, alone[0][i].x)
+        assert torch.equal(together[i][1].x, alone[1][i].x)
+    assert all(torch.equal(f.x, g.x) for f, g in zip(one, alone[0][11:], strict=True))
+
+
+def test_dpm_solver_remembers_within_a_run_and_nothing_of_the_last_run():
+    schedule, x = SCHEDULES["cosine"](20), torch.ones(1, 2)
+    sampler = DPMSolver2M()
+    first, second = (sampler(model, schedule, x, t, t - 5) for t in (20, 15))
+    assert torch.allclose(first.mean, ddim(model, schedule, x, 20, 15).mean, atol=1e-6)
+    assert not torch.allclose(second.mean, ddim(model, schedule, x, 15, 10).mean, atol=1e-3)
+    runs = [run(SAMPLERS["dpm-solver++"])[0] for _ in range(2)]
+    assert all(torch.equal(f.x, g.x) for f, g in zip(*runs, strict=True))
 
 
 @pytest.mark.parametrize("steps", [-1, 0, 21])

@@ -12,7 +12,8 @@ from toydiff.experiment import Experiment
 from toydiff.metrics import Ruler, coverage
 from toydiff.models import MLP
 from toydiff.schedules import SCHEDULES
-from toydiff.training import AVERAGE, Trainer
+from toydiff.training import AVERAGE, EXPLODED, TARGETS, Trainer, last_step, last_step_variance, total
+from toydiff.trajectory import chain
 
 schedule = SCHEDULES["cosine"](100)
 data = DATASETS["spiral"](500, 0)
@@ -202,6 +203,110 @@ def test_training_brings_the_network_to_the_exact_predictor(name):
     before = (it.predictor(x, t) - best).square().mean()
     it.advance(300)
     assert (it.predictor(x, t) - best).square().mean() < 0.9 * before
+
+
+# What a network is asked for.
+
+
+def covariance(*parts):
+    """(k, k): of tensors of the same size, all their components one sample."""
+    return torch.stack([part.flatten() for part in parts]).double().cov()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_last_step_given_all_noise_is_that_of_the_chain(name):
+    """x_t, eps and z of 20,000 real walks, and z drawn from eps alone: the same joint Gaussian."""
+    schedule, generator = SCHEDULES[name](20), torch.Generator().manual_seed(1)
+    x0 = data[torch.randint(len(data), (20_000,), generator=generator)]
+    for frame in chain(x0, schedule, generator):
+        if frame.t in (1, 2, 10, 20):
+            z = (frame.x - frame.mean) / schedule.beta[frame.t].sqrt()
+            eps = schedule.eps(frame.x, x0, frame.t)
+            variance = last_step_variance(schedule, frame.t)
+            t = torch.full((len(x0),), frame.t)
+            drawn = last_step(eps, schedule, t, generator) / variance.sqrt()
+            real, ours = covariance(frame.x, eps, z, x0), covariance(frame.x, eps, drawn, x0)
+            assert (real - ours).abs().max() < 0.03
+            assert ours[1, 2].item() == pytest.approx(1 / variance.sqrt().item(), abs=0.03)
+            assert ours[2, 3].item() == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 8, 8)])
+def test_both_targets_have_the_same_mean_given_eps(shape):
+    generator = torch.Generator().manual_seed(2)
+    eps = torch.randn(1, *shape, generator=generator).expand(40_000, *shape)
+    t = torch.full((40_000,), 50)
+    assert total(eps, schedule, t, generator) is eps
+    z = last_step(eps, schedule, t, generator)
+    variance = last_step_variance(schedule, 50).item() - 1
+    assert z.shape == eps.shape and z.dtype == eps.dtype
+    assert torch.allclose(z.mean(0), eps[0], atol=4.5 * (variance / 40_000) ** 0.5)
+    assert z.var(0).mean().item() == pytest.approx(variance, rel=0.05)
+
+
+def test_the_first_step_is_all_the_noise():
+    eps = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    for make in SCHEDULES.values():
+        z = last_step(eps, make(50), torch.ones(100, dtype=torch.long), torch.Generator().manual_seed(0))
+        assert torch.allclose(z, eps, atol=1e-4)
+
+
+def test_targets_differ_in_nothing_else():
+    """The same questions in the same order, and other answers."""
+    seen = []
+    for target in TARGETS:
+        model = Zero()
+        it = Trainer(model, data, schedule, batch=32, seed=5, target=target)
+        it.advance(5)
+        seen.append((torch.cat([x for x, _ in model.asked]), torch.cat([t for _, t in model.asked]), it.losses))
+    (x, t, losses), (other_x, other_t, other_losses) = seen
+    assert torch.equal(x, other_x) and torch.equal(t, other_t)
+    assert not torch.equal(losses, other_losses)
+
+
+def test_a_saved_training_on_the_last_step_goes_on_bit_for_bit(tmp_path):
+    a, b = trainer(target="last-step"), trainer(target="last-step")
+    a.advance(20)
+    torch.save(a.state_dict(), tmp_path / "state")
+    a.advance(10)
+    b.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    b.advance(10)
+    assert alike(a, b)
+
+
+def test_the_last_step_is_learnt_too():
+    """The same predictor, sooner or later: after as many steps it is further away."""
+    t = torch.arange(1, 101).repeat(5)
+    x = schedule.noised(data, torch.randn(500, 2, generator=torch.Generator().manual_seed(0)), t)
+    best = exact.cloud(data, schedule)(x, t)
+    error = {}
+    for target in TARGETS:
+        it = trainer(target=target, batch=256, lr=4e-3)
+        it.advance(400)
+        error[target] = (it.predictor(x, t) - best).square().mean().item()
+    assert error["total"] < error["last-step"] < 0.8 * best.square().mean().item()
+
+
+@pytest.mark.parametrize("T", [10, 100, 1000])
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("strength", [1, 0.01])
+def test_a_network_that_answers_0_never_looks_like_an_explosion(name, T, strength):
+    """The variance of the last step's noise is at most t: with T <= 1000 a loss of 1e4 is not one of its batches."""
+    schedule = Experiment(schedule=name, T=T, strength=float(strength)).noise_schedule()
+    t = torch.arange(1, T + 1)
+    variance = last_step_variance(schedule, t)
+    assert variance[0].item() == pytest.approx(1)
+    assert (variance <= t + 1e-6).all()
+    assert variance.max() < EXPLODED / 20
+    it = Trainer(Zero(), data, schedule, batch=16, target="last-step")
+    it.advance(100)
+    assert it.diverged_at is None
+    assert 0.3 * variance.min() < it.losses.mean() < 1.5 * variance.max()
+
+
+def test_an_unknown_target_is_refused():
+    with pytest.raises(ValueError, match="target must be one of total, last-step, not x0"):
+        trainer(target="x0")
 
 
 # The network of the app, as the app trains it.

@@ -70,3 +70,12 @@ def test_collect_stacks_the_first_particles(shape, keep):
         assert torch.equal(run.x0[i], f.x0[:keep])
         assert torch.equal(run.mean[i], f.mean[:keep])
     assert torch.equal(run.end, frames[-1].x[:keep])
+
+
+def test_some_frames_of_a_run():
+    frames = (Frame(t, *(torch.full((2, 2), float(t + part)) for part in (0, 100, 200))) for t in (9, 6, 3, 0))
+    some = Trajectory.collect(frames).at(torch.tensor([9, 3]))
+    assert some.t.tolist() == [9, 3]
+    assert [part[:, 0, 0].tolist() for part in (some.x, some.x0, some.mean)] == [[9, 3], [109, 103], [209, 203]]
+    with pytest.raises(ValueError, match="frames at t = "):
+        some.at(torch.tensor([9, 6]))

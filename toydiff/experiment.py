@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from toydiff import exact
 from toydiff.data import DATASETS, MAX_POINTS, MIN_POINTS
 from toydiff.exact import Model
-from toydiff.models import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MLP
-from toydiff.samplers import WAYS, reverse
+from toydiff.models import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MODELS
+from toydiff.samplers import WAYS, Way, reverse
 from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
-from toydiff.training import Trainer
+from toydiff.training import TARGETS, Trainer
 from toydiff.trajectory import Trajectory
 
 PREDICTORS = ("exact", "network")
@@ -26,7 +26,10 @@ PREDICTORS = ("exact", "network")
 CHOICES: dict[str, tuple[str, ...]] = {
     "dataset": tuple(DATASETS),
     "schedule": tuple(SCHEDULES),
+    "network": tuple(MODELS),
+    "target": tuple(TARGETS),
     "predictor": PREDICTORS,
+    "sampler": tuple(WAYS),
 }
 RANGES: dict[str, tuple[float, float]] = {
     "points": (MIN_POINTS, MAX_POINTS),
@@ -38,9 +41,16 @@ RANGES: dict[str, tuple[float, float]] = {
     "lr": (1e-6, 1e3),
     "seed": (0, 2**31 - 1),
     "steps": (0, MAX_T),
+    "eta": (0.0, 1.0),
     "particles": (1, 1000),
+    "x": (-5.0, 5.0),
+    "y": (-5.0, 5.0),
+    "t": (0, MAX_T),
     "trained": (0, 100_000),
 }
+
+UP_TO_T = ("steps", "t")  # fields that must not be larger than T
+LOOKS = ("predictor", "sampler", "eta", "steps", "particles", "x", "y", "t", "trained")  # training does not depend on
 
 
 class Problem(NamedTuple):
@@ -61,22 +71,30 @@ class Experiment:
     schedule: str = "cosine"
     T: int = 100
     strength: float = 1.0  # multiplies every beta: below 1 the schedule leaves signal in x_T
+    network: str = "mlp"
+    target: str = "total"  # what the network is asked for
     width: int = 128
     depth: int = 2
     batch: int = 256
     lr: float = 4e-3
     seed: int = 0
     predictor: str = "exact"
+    sampler: str = "ddpm"
+    eta: float = 0.0  # of DDIM: how much of DDPM's noise it adds
     steps: int = 0  # of the reverse run, at most T; 0: all T of them
     particles: int = 256
+    x: float = 0.8  # a place in the plane,
+    y: float = 0.5
+    t: int = 0  # and a time, at most T, that a lesson looks at; 0: half way
     trained: int = 0  # how many steps the network of a shared picture was trained for
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if not _fits(name, value):
                 raise ValueError(f"{name} must be {allowed(name)}, not {value!r}")
-        if self.steps > self.T:
-            raise ValueError(f"steps must be at most T = {self.T}, not {self.steps}")
+        for name in UP_TO_T:
+            if getattr(self, name) > self.T:
+                raise ValueError(f"{name} must be at most T = {self.T}, not {getattr(self, name)}")
 
     # what the settings stand for
 
@@ -95,11 +113,20 @@ class Experiment:
 
     def model(self) -> nn.Module:
         """The untrained network."""
-        return MLP(self.noise_schedule(), width=self.width, depth=self.depth, seed=self.seed)
+        make = MODELS[self.network]
+        return make(self.noise_schedule(), width=self.width, depth=self.depth, seed=self.seed)
 
     def trainer(self) -> Trainer:
         """A training of this network on this data, at step 0."""
-        return Trainer(self.model(), self.data(), self.noise_schedule(), batch=self.batch, lr=self.lr, seed=self.seed)
+        return Trainer(
+            self.model(),
+            self.data(),
+            self.noise_schedule(),
+            target=self.target,
+            batch=self.batch,
+            lr=self.lr,
+            seed=self.seed,
+        )
 
     def exact(self) -> Model:
         """The optimal predictor for this data."""
@@ -109,9 +136,14 @@ class Experiment:
         """(n, 2): x_T, the same for every way down. `n` defaults to `particles`."""
         return torch.randn(self.particles if n is None else n, 2, generator=self.generator(1))
 
-    def reverse(self, model: Model, way: str, x: Tensor | None = None) -> Trajectory:
-        """One whole run down from x_T, or from `x`; `way` is a key of WAYS. Every way uses the same z."""
-        sampler, noise = WAYS[way]
+    @property
+    def time(self) -> int:
+        """The time that a lesson looks at, 1 ... T."""
+        return self.t or self.T // 2
+
+    def reverse(self, model: Model, way: str | Way, x: Tensor | None = None) -> Trajectory:
+        """One whole run down from x_T, or from `x`; `way`: one, or a key of WAYS. Every way uses the same z."""
+        sampler, noise = WAYS[way] if isinstance(way, str) else way
         frames = reverse(
             model,
             self.noise_schedule(),
@@ -131,9 +163,7 @@ class Experiment:
     def training(self) -> Experiment:
         """The same experiment without what training does not depend on: equal for runs that share a network."""
         default = Experiment()
-        return Experiment(
-            **asdict(self) | {name: getattr(default, name) for name in ("predictor", "steps", "particles", "trained")}
-        )
+        return Experiment(**asdict(self) | {name: getattr(default, name) for name in LOOKS})
 
     # to and from the address bar
 
@@ -156,8 +186,9 @@ class Experiment:
                     text = params[field.name][:40]
                     problems.append(Problem(field.name, text, allowed(field.name), field.default))
         T = good.get("T", cls.T)
-        if good.get("steps", cls.steps) > T:
-            problems.append(Problem("steps", str(good.pop("steps")), f"0 … {T}", cls.steps))
+        for name in UP_TO_T:
+            if good.get(name, 0) > T:
+                problems.append(Problem(name, str(good.pop(name)), f"0 … {T}", getattr(cls, name)))
         return cls(**good), problems
 
 

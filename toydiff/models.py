@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -38,7 +40,7 @@ class MLP(nn.Module):
             raise ValueError(f"width must be between {MIN_WIDTH} and {MAX_WIDTH}, not {width}")
         if not MIN_DEPTH <= depth <= MAX_DEPTH:
             raise ValueError(f"depth must be between {MIN_DEPTH} and {MAX_DEPTH}, not {depth}")
-        self.schedule = schedule
+        self.schedule, self.time = schedule, time
         generator = torch.Generator().manual_seed(seed)
         self.projection: Tensor
         self.register_buffer("projection", FREQUENCY * torch.randn(dim, features, generator=generator))
@@ -57,9 +59,12 @@ class MLP(nn.Module):
 
         The layers answer only what is not obvious: v of eps = noise * x + signal * v (Salimans and Ho 2022). Near
         t = T, where x is all noise, an error of v is then an error of x_0 of the same size, however large T is.
+        A network that is not told t answers eps itself: the mix would give t away.
         """
         angle = x @ self.projection
         out = self.net(torch.cat([x, angle.sin(), angle.cos(), self.embedding[t]], dim=1))
+        if not self.time:
+            return out
         signal, noise = self.schedule.rates(t, x)
         return noise * x + signal * out
 
@@ -81,4 +86,7 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     return layer
 
 
-MODELS: dict[str, type[nn.Module]] = {"mlp": MLP}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP,
+    "mlp-no-time": partial(MLP, time=False),
+}

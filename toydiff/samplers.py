@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -53,6 +54,51 @@ def ddim(eps: Model, schedule: Schedule, x: Tensor, t: int, s: int, eta: float =
     return Step(a_s.sqrt() * x0 + (1 - a_s - std**2).clamp(min=0).sqrt() * noise, std, x0)
 
 
+def heun(eps: Model, schedule: Schedule, x: Tensor, t: int, s: int) -> Step:
+    """Heun's method for the probability flow ODE (Karras et al. 2022, Algorithm 1): second order, two calls a step.
+
+    In x / sqrt(a) and sigma = sqrt((1 - a) / a) the slope of the ODE is eps, so a DDIM step is Euler's, and the same
+    step with the mean of eps at both ends is Heun's. At s = 0 there is no eps: the last step is DDIM's.
+    """
+    noise = eps(x, _times(t, x))
+    x0 = schedule.x0(x, noise, t)
+    mean = schedule.noised(x0, noise, s)
+    if s > 0:
+        noise = (noise + eps(mean, _times(s, x))) / 2
+        mean = schedule.noised(schedule.x0(x, noise, t), noise, s)
+    return Step(mean, torch.zeros(()), x0)
+
+
+class DPMSolver2M:
+    """DPM-Solver++(2M) (Lu et al. 2022, Algorithm 2): second order, one call a step.
+
+    A DDIM step whose guess x0 is extrapolated, along the log-SNR, from the last step's guess through this one's to half
+    a step ahead. It remembers that guess, so every run needs one of its own. First and last step are DDIM's.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor] | None = None  # log-SNR and x0 of the step before
+
+    def __call__(self, eps: Model, schedule: Schedule, x: Tensor, t: int, s: int) -> Step:
+        log_snr = schedule.log_snr
+        x0 = ahead = schedule.x0(x, eps(x, _times(t, x)), t)
+        if self._last is not None and s > 0:  # at s = 0 the log-SNR is infinite
+            last_log_snr, last_x0 = self._last
+            ahead = x0 + (log_snr[s] - log_snr[t]) / (log_snr[t] - last_log_snr) / 2 * (x0 - last_x0)
+        self._last = log_snr[t], x0
+        return Step(schedule.noised(ahead, schedule.eps(x, ahead, t), s), torch.zeros(()), x0)
+
+
+def quiet_end(sampler: Sampler) -> Sampler:
+    """The same sampler, but its last step, at s = 0, adds no noise."""
+    return partial(_quiet, sampler)
+
+
+def _quiet(sampler: Sampler, eps: Model, schedule: Schedule, x: Tensor, t: int, s: int) -> Step:
+    step = sampler(eps, schedule, x, t, s)
+    return step if s > 0 else step._replace(std=torch.zeros(()))
+
+
 @torch.inference_mode()
 def reverse(
     model: Model,
@@ -69,6 +115,7 @@ def reverse(
     `noise` multiplies sigma_t z: 1 is the sampler as it is, 0 leaves its mean alone. z is drawn at every step
     whatever becomes of it, so two runs from one seed share their z. ValueError unless 1 <= steps <= T.
     """
+    sampler = deepcopy(sampler)  # one that remembers starts with a memory of its own; a function stays what it is
     mean = x
     for t, s in pairwise(schedule.grid(steps)):
         step = sampler(model, schedule, x, t, s)
@@ -88,6 +135,8 @@ SAMPLERS: dict[str, Sampler] = {
     "ddpm-beta": ddpm_beta,
     "ddim": ddim,
     "ddim-half": partial(ddim, eta=0.5),
+    "heun": heun,
+    "dpm-solver++": DPMSolver2M(),
 }
 
 

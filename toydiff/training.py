@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,18 +15,31 @@ from toydiff.schedules import Schedule
 
 WARM_UP = 50  # steps in which the learning rate rises from 0
 AVERAGE = 0.998  # decay of the averaged weights: they remember about the last 500 steps
-EXPLODED = 1e4  # a network that always answers 0 has loss 1
+EXPLODED = 1e4  # a network that always answers 0 has loss 1; below T <= 1000 if asked for the last step (`last_step`)
+LAST_STEP = 1_000_003 * 5  # the seed, counted from that of the training, of what only one target draws
+
+Target = Callable[[Tensor, Schedule, Tensor, torch.Generator], Tensor]  # (eps, schedule, t, generator) -> like eps
 
 
 class Trainer:
     """Algorithm 1, pulled: nothing happens until `advance(n)`. One seed gives one training, bit for bit.
 
-    model: eps_theta, trained in place; data: (N, *shape).
+    model: eps_theta, trained in place; data: (N, *shape); target: a key of TARGETS, what the network is asked for.
     """
 
     def __init__(
-        self, model: nn.Module, data: Tensor, schedule: Schedule, *, batch: int = 256, lr: float = 4e-3, seed: int = 0
+        self,
+        model: nn.Module,
+        data: Tensor,
+        schedule: Schedule,
+        *,
+        batch: int = 256,
+        lr: float = 4e-3,
+        seed: int = 0,
+        target: str = "total",
     ) -> None:
+        if target not in TARGETS:
+            raise ValueError(f"target must be one of {', '.join(TARGETS)}, not {target}")
         if batch < 2:
             raise ValueError(f"batch must be at least 2, not {batch}")
         if not lr > 0:
@@ -35,6 +49,8 @@ class Trainer:
         self.step = 0
         self.diverged_at: int | None = None  # the step at which the loss exploded; no step is made after it
         self._generator = torch.Generator().manual_seed(seed)
+        # a generator of its own: trainings that differ in their target see the same x0, eps and t
+        self._target, self._extra = TARGETS[target], torch.Generator().manual_seed(LAST_STEP + seed)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
         self._average = [p.detach().clone() for p in model.parameters()]
         self._losses = torch.empty(0)
@@ -74,7 +90,7 @@ class Trainer:
     def _one_step(self) -> Tensor:
         x0, eps, t = self.draw()
         guess = self.model(self.schedule.noised(x0, eps, t), t)
-        loss = F.mse_loss(guess, eps)  # eq. 14
+        loss = F.mse_loss(guess, self._target(eps, self.schedule, t, self._extra))  # eq. 14, for the total
         self._optimizer.zero_grad()
         loss.backward()
         for group in self._optimizer.param_groups:
@@ -118,6 +134,7 @@ class Trainer:
             "average": [average.clone() for average in self._average],
             "optimizer": copy.deepcopy(self._optimizer.state_dict()),
             "generator": self._generator.get_state(),
+            "extra": self._extra.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -128,6 +145,7 @@ class Trainer:
         self._average = [average.clone() for average in state["average"]]
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._generator.set_state(state["generator"])
+        self._extra.set_state(state["extra"])
 
 
 def _time_distribution(schedule: Schedule) -> Tensor:
@@ -138,3 +156,30 @@ def _time_distribution(schedule: Schedule) -> Tensor:
     edges = torch.cat([log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]])
     weight = -((edges - 1) / 2).sigmoid().diff() + 0.1 / schedule.T
     return (weight / weight.sum()).cumsum(0)
+
+
+def total(eps: Tensor, schedule: Schedule, t: Tensor, generator: torch.Generator) -> Tensor:
+    """All the noise between x_0 and x_t (Algorithm 1)."""
+    return eps
+
+
+def last_step(eps: Tensor, schedule: Schedule, t: Tensor, generator: torch.Generator) -> Tensor:
+    """The noise z of the step t-1 -> t alone, divided by r = sqrt(beta_t / (1 - alpha_bar_t)): the mean stays the same.
+
+    eps = r z + sqrt(1 - r^2) (noise of the earlier steps), so z given eps is N(r eps, (1 - r^2) I), whatever x_0 is.
+    """
+    variance = last_step_variance(schedule, t) - 1
+    std = variance.clamp(min=0).sqrt().to(eps.dtype).reshape(-1, *[1] * (eps.ndim - 1))  # t = 1: 0, up to rounding
+    return eps + std * torch.randn(eps.shape, generator=generator)
+
+
+def last_step_variance(schedule: Schedule, t: int | Tensor) -> Tensor:
+    """1 / r^2, the variance of each component of `last_step`; that of `total` is 1. At most t where beta rises with t,
+    for 1 - alpha_bar_t <= beta_1 + ... + beta_t <= t beta_t."""
+    return (1 - schedule.alpha_bar[t]) / schedule.beta[t]
+
+
+TARGETS: dict[str, Target] = {
+    "total": total,
+    "last-step": last_step,
+}

@@ -39,6 +39,14 @@ class Trajectory:
             *(torch.stack([part[:keep] for part in parts]) for parts in (x, x0, mean)),
         )
 
+    def at(self, times: Tensor) -> Trajectory:
+        """Only the frames at these times (K,). ValueError for a time at which there is none."""
+        frames = [(self.t == t).nonzero() for t in times]
+        if not all(len(found) for found in frames):
+            raise ValueError(f"there are frames at t = {self.t.tolist()} only, not at all of {times.tolist()}")
+        keep = torch.cat([found[0] for found in frames])
+        return Trajectory(self.t[keep], self.x[keep], self.x0[keep], self.mean[keep])
+
     @property
     def end(self) -> Tensor:
         """(B, *shape): the particles of the last frame. For a reverse run, the samples."""
