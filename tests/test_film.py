@@ -2,14 +2,16 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from toydiff import field
 from toydiff.draw import film
-from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import THEMES
 from toydiff.trajectory import Trajectory
 
@@ -198,3 +200,148 @@ def test_a_class_can_export_at_once():
     alone = film.gif(film.images(scene))
     with ThreadPoolExecutor(4) as pool:
         assert all(data == alone for data in pool.map(lambda _: film.gif(film.images(scene)), range(8)))
+
+
+# ---------------------------------------------------------------- layers under the particles
+
+
+def layered(frames=4, spacing=1.1, **more):
+    """Arrows that turn, in the first of two panels, heat that moves in the second, and contours for both."""
+    scene = make(frames=frames, panels=2, **more)
+    places = field.grid(6, 3.3)
+    turn = torch.linspace(0, 3, frames)
+    arrows = torch.stack([turn.cos(), turn.sin()], dim=1)[:, None] * (1 + places.norm(dim=1))[:, None]
+    heat = torch.stack([torch.linspace(0, 1, 8).roll(k).expand(8, 8) for k in range(frames)])
+    x = field.axis(32, 3.3)
+    inside = torch.stack([1 - torch.exp(-(x[:, None] ** 2 + x**2) / width) for width in (1.0, 4.0)])
+    first, second = scene.panels
+    kinds = tuple(
+        Kind(name, torch.zeros(frames), torch.full((frames,), v)) for name, v in (("ε", 1.0), ("score", -1.0))
+    )
+    return replace(
+        scene,
+        panels=(replace(first, arrows=arrows), replace(second, heat=heat)),
+        places=places,
+        spacing=spacing,
+        kinds=kinds,
+        density=Density(torch.tensor([0, frames - 1]), inside),
+    )
+
+
+def pixels(scene, frame=1, **options):
+    return np.asarray(next(film.images(scene, frames=[frame], trails=False, **options)), float)
+
+
+def halves(picture):
+    """How much is different in each of the two panels."""
+    middle = picture.shape[1] // 2
+    return picture[:, :middle].mean(), picture[:, middle:].mean()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_every_layer_is_drawn_in_its_panel(theme):
+    scene = layered()
+    bare = replace(scene, panels=tuple(replace(p, arrows=None, heat=None) for p in scene.panels))
+    without, full = pixels(bare, theme=theme), pixels(scene, theme=theme)
+    arrows, heat = halves(np.abs(full - without))
+    assert arrows > 0.5 and heat > 2
+    contours = halves(np.abs(pixels(scene, theme=theme, density=True) - full))
+    assert min(contours) > 0.05
+    for options in ({"kind": 1}, {"equal": True}):
+        left, right = halves(np.abs(pixels(scene, theme=theme, **options) - full))
+        assert left > 0.1 and right == 0  # the arrows, and nothing else
+    first, second = (pixels(scene, frame=frame, theme=theme, particles=False) for frame in (1, 2))
+    assert min(halves(np.abs(first - second))) > 0.05
+
+
+def test_particles_can_be_left_out():
+    scene, hues = layered(), THEMES["light"].hues
+    shown, left_out = (
+        next(film.images(scene, panel=0, frames=[1], particles=particles, guess=True, follow=3, size=576))
+        for particles in (True, False)
+    )
+    assert sum(has(shown, hue) for hue in hues) > 100
+    assert sum(has(left_out, hue) for hue in hues) == 0
+
+
+def test_heat_has_one_scale_for_all_frames_and_low_rows_are_low():
+    """Row 0 is the lowest y, column 0 the lowest x; more than the most, and what is no number, looks like the most."""
+    scene = layered(stamp="")
+    heat = torch.zeros(4, 8, 8)
+    for frame, value in enumerate((1.0, 100.0, float("nan"))):
+        heat[frame, :4, 4:] = value  # lower right
+    heat[3, 4:, :4] = 0.5  # upper left, half as strong
+    scene = replace(scene, panels=(replace(scene.panels[1], heat=heat, notes=()),), data=torch.zeros(0, 2))
+    pictures = [pixels(scene, frame=frame, particles=False) for frame in range(4)]
+    middle, unit = (film.EDGE + film.SIDE / 2, film.EDGE + film.HEAD + film.SIDE / 2), film.SIDE / 6.6
+    at = {"lower right": (1.5, -1.5), "upper left": (-1.5, 1.5), "lower left": (-1.5, -1.5)}
+    place = {name: (int(middle[1] - y * unit), int(middle[0] + x * unit)) for name, (x, y) in at.items()}
+    paper = pictures[0][place["lower left"]]
+    full = pictures[0][place["lower right"]] - paper
+    assert np.abs(full).sum() > 150
+    for picture in pictures[1:3]:
+        assert np.array_equal(picture[place["lower right"]] - paper, full)
+        assert np.array_equal(picture[place["upper left"]], paper)
+    assert np.abs(pictures[3][place["upper left"]] - paper - full / 2).max() < 3
+    assert np.array_equal(pictures[3][place["lower right"]], paper)
+
+
+def test_single_arrows_have_their_true_size_and_the_colour_of_the_model():
+    scene = replace(layered(spacing=None), places=torch.tensor([[0.0, 0.0]]), kinds=(), data=torch.zeros(0, 2))
+    right = torch.tensor([2.0, 0.0]).expand(4, 1, 2)
+    scene = replace(scene, panels=(replace(scene.panels[0], arrows=right),))
+    (picture,) = film.images(scene, frames=[0], particles=False, size=576)
+    model = np.array([int(THEMES["light"].model[i : i + 2], 16) for i in (1, 3, 5)])
+    columns = np.flatnonzero((np.asarray(picture) == model).all(-1).any(0))
+    start, unit = 2 * (film.EDGE + film.SIDE / 2), 576 / 6.6
+    assert columns[0] == pytest.approx(start, abs=8)
+    assert columns[-1] == pytest.approx(start + 2 * unit, abs=6)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_gif_has_enough_colours_for_a_gradient(theme):
+    pictures = list(film.images(layered(), theme=theme, panel=1, particles=False))
+    movie = opened(film.gif(pictures))
+    for k, picture in enumerate(pictures):
+        movie.seek(k)
+        wrong = np.abs(np.asarray(movie.convert("RGB"), float) - np.asarray(picture, float))
+        assert wrong.mean() < 1.5
+        assert np.percentile(wrong, 99) < 16
+
+
+def test_strip_shows_layers():
+    scene = layered()
+    pictures = [
+        np.asarray(opened(film.strip(scene, 2, **options))) for options in ({}, {"density": True}, {"equal": True})
+    ]
+    assert np.any(pictures[0] != pictures[1]) and np.any(pictures[0] != pictures[2])
+
+
+def test_npz_holds_the_layers():
+    scene = layered()
+    with np.load(io.BytesIO(film.npz(scene)), allow_pickle=False) as file:
+        assert np.array_equal(file["places"], scene.places)
+        assert np.array_equal(file["0.arrows"], scene.panels[0].arrows)
+        assert np.array_equal(file["1.heat"], scene.panels[1].heat)
+        assert np.array_equal(file["density.t"], scene.density.t)
+        assert np.array_equal(file["density.inside"], scene.density.inside)
+        assert {"1.arrows", "0.heat"}.isdisjoint(file.files)
+    with np.load(io.BytesIO(film.npz(make()))) as file:
+        assert {"places", "0.arrows", "0.heat", "density.t"}.isdisjoint(file.files)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("spacing", [1.1, None])
+def test_layers_of_a_network_that_exploded_export(bad, spacing):
+    scene = layered(spacing=spacing)
+    scene.panels[0].arrows[2:] = bad
+    scene.panels[1].heat[2:] = bad
+    pictures = list(film.images(scene, density=True))
+    assert opened(film.gif(pictures)).n_frames == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_density_without_lines_exports():
+    flat = replace(layered(), density=Density(torch.tensor([0]), torch.zeros(1, 5, 5)))
+    assert np.array_equal(pixels(flat, density=True), pixels(flat))

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from toydiff.draw.scene import Panel, Scene
+from toydiff import exact, field
+from toydiff.data import DATASETS
+from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import HUES, THEMES
+from toydiff.schedules import SCHEDULES
 from toydiff.text import words
 from toydiff.trajectory import Trajectory
-from toydiff.ui.player import HERE, LABELS, SCRIPTS, pack
+from toydiff.ui.player import HERE, LABELS, SCRIPTS, TOGGLES, PlayerState, pack
 from toydiff.ui.player.packing import FAR, UNIT
 
 
@@ -22,6 +25,12 @@ class Film(NamedTuple):
 
     header: dict
     body: bytes
+
+    def floats(self, at: int, *shape: int) -> np.ndarray:
+        return np.frombuffer(self.body, "<f4", int(np.prod(shape)), at).reshape(shape)
+
+    def bytes(self, at: int, *shape: int) -> np.ndarray:
+        return np.frombuffer(self.body, np.uint8, int(np.prod(shape)), at).reshape(shape)
 
     def places(self, at: int, *shape: int) -> np.ndarray:
         whole = np.frombuffer(self.body, "<i2", int(np.prod(shape)), at).reshape(shape)
@@ -222,3 +231,182 @@ def test_both_themes_travel(two):
     themes = unpacked(pack(two)).header["themes"]
     assert set(themes) == set(THEMES) == {"light", "dark"}
     assert all(len(theme["hues"]) == HUES for theme in themes.values())
+
+
+# ---------------------------------------------------------------- layers under the particles
+
+FRAMES, PLACES, CELLS = 6, 9, 4
+
+
+@pytest.fixture
+def layered(two) -> Scene:
+    """The first panel has arrows of the size of eps, near 1 at t = 5 and in hundreds at t = 0; the second has heat."""
+    generator = torch.Generator().manual_seed(3)
+    arrows = torch.randn(FRAMES, PLACES, 2, generator=generator) * torch.logspace(0, 3, FRAMES)[:, None, None]
+    heat = 2 * torch.rand(FRAMES, CELLS, CELLS, generator=generator)
+    inside = torch.rand(3, CELLS, CELLS, generator=generator)
+    first, second = two.panels
+    return replace(
+        two,
+        panels=(replace(first, arrows=arrows), replace(second, heat=heat)),
+        places=field.grid(3, 3.3),
+        spacing=2.2,
+        kinds=(
+            Kind("ε", torch.zeros(FRAMES), torch.ones(FRAMES)),
+            Kind("μ − x", torch.linspace(0, 1, FRAMES), -torch.rand(FRAMES, generator=generator)),
+        ),
+        heat_max=2.0,
+        density=Density(torch.tensor([0, 2, 5]), inside),
+    )
+
+
+def packed_arrows(film: Film, panel: int, places: int) -> np.ndarray:
+    about = film.header["panels"][panel]["arrows"]
+    frames = len(film.header["ticks"])
+    whole = np.frombuffer(film.body, "<i2", frames * places * 2, about["at"]).reshape(frames, places, 2)
+    return whole * film.floats(about["unit"], frames, 1, 1)
+
+
+def test_arrows_come_back_whatever_the_size_of_their_frame(layered):
+    film = unpacked(pack(layered))
+    sent, got = layered.panels[0].arrows.numpy(), packed_arrows(film, 0, PLACES)
+    longest = np.abs(sent).max(axis=(1, 2))
+    assert longest[-1] > 100 * longest[0]
+    assert (np.abs(got - sent).max(axis=(1, 2)) < longest / 50_000).all()
+    places = film.places(film.header["field"]["at"], PLACES, 2)
+    assert np.abs(places - layered.places.numpy()).max() <= film.header["unit"]
+    assert (film.header["field"]["count"], film.header["field"]["spacing"]) == (PLACES, 2.2)
+
+
+def test_the_exact_eps_can_be_read_to_one_percent_at_every_t():
+    """Near t = 0 it is hundreds far from the data and about 1 near it."""
+    points, schedule = DATASETS["spiral"](500, 0), SCHEDULES["cosine"](100)
+    places, times = field.grid(25, 3.3), torch.tensor([100, 50, 10, 3, 2, 1])
+    arrows = field.field(exact.cloud(points, schedule), places, times)
+    shown = replace(scene(trajectory()), places=places, spacing=0.264)
+    shown = replace(shown, panels=(replace(shown.panels[0], arrows=arrows),))
+    got = packed_arrows(unpacked(pack(shown)), 0, 625)
+    length = arrows.norm(dim=2).numpy()
+    wrong = np.linalg.norm(got - arrows.numpy(), axis=2)
+    assert length.max() > 50
+    assert wrong.max() < 0.01  # a hundredth of what eps usually is
+    assert (wrong <= 0.01 * length)[length > 1].all()
+
+
+def test_kinds_come_back(layered):
+    film = unpacked(pack(layered))
+    for packed, kind in zip(film.header["field"]["kinds"], layered.kinds, strict=True):
+        assert packed["name"] == kind.name
+        assert film.floats(packed["x"], FRAMES).tolist() == kind.x.tolist()
+        assert film.floats(packed["value"], FRAMES).tolist() == kind.value.tolist()
+
+
+def test_heat_comes_back_within_one_percent_of_its_scale(layered):
+    film = unpacked(pack(layered))
+    about = film.header["panels"][1]["heat"]
+    assert (about["m"], film.header["heatMax"]) == (CELLS, 2.0)
+    got = film.bytes(about["at"], FRAMES, CELLS, CELLS) / 255 * 2
+    assert np.abs(got - layered.panels[1].heat.numpy()).max() < 0.02
+
+
+def test_density_comes_back_only_when_asked_for(layered):
+    assert "density" not in unpacked(pack(layered)).header
+    film = unpacked(pack(layered, density=True))
+    about = film.header["density"]
+    assert (about["t"], about["m"]) == ([0, 2, 5], CELLS)
+    got = film.bytes(about["at"], 3, CELLS, CELLS) / 255
+    assert np.abs(got - layered.density.inside.numpy()).max() < 0.01
+
+
+def test_every_layer_starts_on_a_multiple_of_four(layered):
+    header = unpacked(pack(layered, density=True)).header
+    starts = [header["field"]["at"], header["density"]["at"], header["panels"][1]["heat"]["at"]]
+    starts += header["panels"][0]["arrows"].values()
+    starts += [kind[part] for kind in header["field"]["kinds"] for part in ("x", "value")]
+    assert all(start % 4 == 0 for start in starts)
+
+
+def test_a_film_without_layers_carries_none_of_them(two):
+    film = unpacked(pack(two, density=True))
+    assert film.header.keys().isdisjoint({"field", "density", "heatMax"})
+    assert all(panel.keys().isdisjoint({"arrows", "heat"}) for panel in film.header["panels"])
+    assert pack(two) == pack(two, density=True)
+
+
+@pytest.mark.parametrize("layer", ["arrows", "heat", "density", "kinds", "spacing", "places", "heat_max"])
+def test_another_layer_is_another_film(layered, layer):
+    first, second = layered.panels
+    changed = {
+        "arrows": lambda: {"panels": (replace(first, arrows=-first.arrows), second)},
+        "heat": lambda: {"panels": (first, replace(second, heat=2 - second.heat))},
+        "density": lambda: {"density": replace(layered.density, inside=1 - layered.density.inside)},
+        "kinds": lambda: {"kinds": layered.kinds[:1]},
+        "spacing": lambda: {"spacing": None},
+        "places": lambda: {"places": layered.places + 0.1},
+        "heat_max": lambda: {"heat_max": 3.0},
+    }[layer]()
+    hashes = {unpacked(pack(it, density=True)).header["hash"] for it in (layered, replace(layered, **changed))}
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 1e30])
+def test_layers_of_a_network_that_exploded(layered, bad):
+    first, second = layered.panels
+    first.arrows[2] = bad
+    second.heat[2] = bad
+    film = unpacked(pack(layered))
+    assert np.isfinite(packed_arrows(film, 0, PLACES)).all()
+    rest = [0, 1, 3, 4, 5]  # every frame has a scale of its own
+    assert np.allclose(packed_arrows(film, 0, PLACES)[rest], first.arrows[rest], rtol=0.01, atol=0.05)
+    heat = film.bytes(film.header["panels"][1]["heat"]["at"], FRAMES, CELLS, CELLS)
+    assert (heat[2] == (0 if bad < 0 else 255)).all()
+
+
+def test_arrows_of_a_grid_are_drawn_about_one_spacing_long_in_all_panels_together(layered):
+    first, second = layered.panels
+    both = replace(layered, panels=(first, replace(second, arrows=first.arrows / 2)))
+    for frame in range(FRAMES):
+        large, small = both.drawn(first.arrows, frame), both.drawn(first.arrows / 2, frame)
+        assert large.norm(dim=1).max() <= 1.6 * 2.2 + 1e-6
+        uncut = large.norm(dim=1) < 1.6 * 2.2 - 1e-6
+        assert torch.allclose(large[uncut], 2 * small[uncut])
+        factor = (small / (first.arrows[frame] / 2)).mean()
+        usual = torch.cat([first.arrows[frame], first.arrows[frame] / 2]).square().sum(1).mean().sqrt()
+        assert factor * usual == pytest.approx(2.2, rel=1e-5)
+
+
+def test_a_field_next_to_a_much_stronger_one_can_still_be_seen(layered):
+    """Near t = 0 the exact eps is hundreds far from the data, where a network says what it always says."""
+    first, second = layered.panels
+    for strong in (100.0, 1e9):
+        both = replace(layered, panels=(first, replace(second, arrows=strong * first.arrows)))
+        for frame in range(FRAMES):
+            weak = both.drawn(first.arrows, frame)
+            assert weak.square().sum(1).mean().sqrt() == pytest.approx(2.2 / 3, rel=1e-5)
+            assert both.drawn(strong * first.arrows, frame).norm(dim=1).max() == pytest.approx(1.6 * 2.2)
+    silent = replace(layered, panels=(first, replace(second, arrows=0 * first.arrows)))
+    assert silent.drawn(0 * first.arrows, 0).abs().max() == 0
+    assert silent.drawn(first.arrows, 0).norm(dim=1).max() <= 1.6 * 2.2 + 1e-6
+
+
+def test_arrows_of_equal_length_keep_their_direction(layered):
+    arrows = layered.panels[0].arrows
+    for frame in range(FRAMES):
+        equal = layered.drawn(arrows, frame, equal=True)
+        assert torch.allclose(equal.norm(dim=1), torch.full((PLACES,), 0.8 * 2.2, dtype=torch.float64))
+        assert torch.cosine_similarity(equal, arrows[frame].double()).min() > 0.9999
+
+
+def test_kinds_are_made_of_places_and_arrows(layered):
+    arrows, (_, x, value) = layered.panels[0].arrows, layered.kinds[1]
+    single = replace(layered, spacing=None)
+    for frame in range(FRAMES):
+        expected = x[frame] * layered.places + value[frame] * arrows[frame]
+        assert torch.allclose(single.drawn(arrows, frame, kind=1).float(), expected, rtol=1e-5, atol=1e-5)
+        assert torch.allclose(single.drawn(arrows, frame).float(), arrows[frame])
+
+
+def test_what_can_be_switched_is_part_of_what_an_export_knows():
+    html = (HERE / "player.html").read_text("utf-8")
+    assert set(re.findall(r'data-toggle="([^"]+)"', html)) == {*TOGGLES, "loop"}
+    assert set(TOGGLES) < set(PlayerState._fields)

@@ -9,13 +9,15 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from contourpy import LineType, contour_generator
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgba_array
+from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
@@ -24,7 +26,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.scene import Density, Panel, Scene
 from toydiff.draw.style import THEMES, Theme
 
 SIDE, EDGE, GAP = 288, 10, 8  # in points: a panel, the border, between two panels. Three panels: 900
@@ -34,9 +36,11 @@ MONO = "DejaVu Sans Mono"  # comes with matplotlib, as the default DejaVu Sans d
 TRAIL, FADE = 12, (0.19, 0.44, 0.71, 1.0)  # frames that a trail looks back; its strength, oldest first
 INK = 0.16  # how much of a panel the trails may cover: the longer the hops, the fainter they are
 TRAILS, GUESSES = 320, 40  # at most; of more particles, every second or third has one
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # the shares of the mass that contours enclose
+HEAT = 0.85  # the strongest heat: the grid and the data still show through
 FAR = 100.0  # a particle further out than this has diverged: it is left out
 BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
-NO_CHANGE = 127  # the index of a pixel that stays what it was
+COLOURS, COLOURS_OF_HEAT = 128, 256  # of a GIF. The last one is for pixels that stay what they were
 
 
 def spaced(frames: int, most: int = 120) -> list[int]:
@@ -53,12 +57,17 @@ def images(
     panel: int | None = None,
     follow: int | None = None,
     anatomy: bool = False,
+    kind: int = 0,
+    equal: bool = False,
+    particles: bool = True,
+    density: bool = False,
     size: int = SIDE,
     frames: Sequence[int] | None = None,
 ) -> Iterator[Image.Image]:
     """RGB pictures, panels `size` pixels wide: of `frames`, or of all (120 if there are more).
 
     follow: a particle with a ring and its path; with `anatomy`, its last steps as the model's part and the noise's.
+    kind, equal: how arrows are shown; density: whether its contours are.
     """
     ticks = scene.ticks
     panels = scene.panels if panel is None else (scene.panels[panel],)
@@ -78,25 +87,30 @@ def images(
         sheet.write(x + 9, top + 22, p.title, 12.5, room, weight="bold")
         sheet.write(x + 9, top + 7, p.formula, 10, SIDE - 18, color=sheet.theme.faint)
         note = sheet.write(x + 9, floor - 2, "", NOTE, **sheet.block)
-        clouds: list[_Cloud | _Followed] = [_Cloud(stage, scene, p, sheet.theme, trails and not anatomy, guess)]
-        if follow is not None:
-            clouds[0].artists[1].set_alpha(0.4)
-            clouds.append(_Followed(stage, scene, p, sheet.theme, follow, anatomy))
-        moving.append((p, clouds, clock, note))
+        parts: list[_Layer | _Cloud | _Followed] = _layers(stage, scene, p, sheet.theme, kind, equal, density)
+        if particles:
+            parts.append(cloud := _Cloud(stage, scene, p, sheet.theme, trails and not anatomy, guess))
+            if follow is not None:
+                cloud.artists[1].set_alpha(0.4)
+                parts.append(_Followed(stage, scene, p, sheet.theme, follow, anatomy))
+        moving.append((p, parts, clock, note))
 
-    sheet.canvas.draw()  # what stands still, once: clouds, clocks and notes are empty yet
+    sheet.canvas.draw()  # what stands still, once: all that moves is empty yet
     still = sheet.canvas.copy_from_bbox(sheet.figure.bbox)
     for frame in spaced(len(ticks)) if frames is None else frames:
         sheet.canvas.restore_region(still)
-        for p, clouds, clock, note in moving:
-            for cloud in clouds:
-                cloud.show(frame)
+        for p, parts, clock, note in moving:
+            for part in parts:
+                part.show(frame)
             clock.set_text(_clock(scene, ticks[frame]))
             note.set_text(_wrapped(p.note(frame), NOTE, SIDE - 18))
-            for artist in (*(artist for cloud in clouds for artist in cloud.artists), clock, note):
+            for artist in sorted((artist for part in parts for artist in part.artists), key=Artist.get_zorder):
                 sheet.figure.draw_artist(artist)
+            for text in (clock, note):
+                sheet.figure.draw_artist(text)
         picture = sheet.picture()
-        picture.info = {"comment": scene.stamp, "theme": theme}  # travels with the picture into the file
+        heat = any(p.heat is not None for p in panels)
+        picture.info = {"comment": scene.stamp, "theme": theme, "heat": heat}  # travels with the picture into the file
         yield picture
 
 
@@ -104,14 +118,14 @@ def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 
     """A GIF of about `seconds` that loops forever and rests on its last picture; its comment is the stamp."""
     pictures = iter(pictures)
     first = next(pictures)
-    palette = _Palette(THEMES[first.info.get("theme", "light")])
+    palette = _Palette(THEMES[first.info.get("theme", "light")], first.info.get("heat", False))
     film: list[Image.Image] = []
-    last = np.array(NO_CHANGE)
+    last = np.array(palette.no_change)
     for picture in chain([first], pictures):
         pixels = palette(picture)
-        change = np.where(pixels == last, NO_CHANGE, pixels).astype(np.uint8)
+        change = np.where(pixels == last, palette.no_change, pixels).astype(np.uint8)
         # Pillow drops a frame that equals the one before it: repaint a corner pixel in every other frame.
-        change[0, 0] = NO_CHANGE if len(film) % 2 else pixels[0, 0]
+        change[0, 0] = palette.no_change if len(film) % 2 else pixels[0, 0]
         film.append(Image.fromarray(change))
         film[-1].putpalette(palette.colors.astype(np.uint8).tobytes())
         last = pixels
@@ -125,7 +139,7 @@ def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 
         append_images=film[1:],
         duration=[delay] * (len(film) - 1) + [delay + round(1000 * hold)],
         loop=0,
-        transparency=NO_CHANGE,
+        transparency=palette.no_change,
         disposal=1,  # each frame is painted over the one before
         optimize=False,
         comment=first.info.get("comment", ""),
@@ -133,7 +147,17 @@ def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 
     return file.getvalue()
 
 
-def strip(scene: Scene, moments: int = 6, *, theme: str = "light", size: int = SIDE) -> bytes:
+def strip(
+    scene: Scene,
+    moments: int = 6,
+    *,
+    theme: str = "light",
+    kind: int = 0,
+    equal: bool = False,
+    particles: bool = True,
+    density: bool = False,
+    size: int = SIDE,
+) -> bytes:
     """A PNG for a slide: a row per panel, a column per moment, each `size` pixels wide."""
     ticks, frames = scene.ticks, spaced(len(scene.ticks), moments)
     left, head, small = 220, 40, 16  # room for titles and for clocks; the stamp's font size
@@ -150,7 +174,10 @@ def strip(scene: Scene, moments: int = 6, *, theme: str = "light", size: int = S
         for row, panel in enumerate(scene.panels):
             y = top - SIDE - row * (SIDE + GAP)
             stage = sheet.stage(x, y, scene)
-            _Cloud(stage, scene, panel, sheet.theme, trails=False, guess=False).show(frame)
+            for layer in _layers(stage, scene, panel, sheet.theme, kind, equal, density):
+                layer.show(frame)
+            if particles:
+                _Cloud(stage, scene, panel, sheet.theme, trails=False, guess=False).show(frame)
     for row, panel in enumerate(scene.panels):
         y = top - 10 - row * (SIDE + GAP)
         title, formula = (_wrapped(text, 18, left - EDGE, lines=4) for text in (panel.title, panel.formula))
@@ -165,6 +192,7 @@ def strip(scene: Scene, moments: int = 6, *, theme: str = "light", size: int = S
 
 def npz(scene: Scene, **more: Any) -> bytes:
     """The numbers, for np.load: t (F,), data (N, 2), stamp, titles; of panel 0: 0.x, 0.x0, 0.mean (F, B, 2).
+    Where there are layers: places (A, 2), 0.arrows (F, A, 2), 0.heat (F, m, m), density.t, density.inside.
 
     `more`: further arrays by name, for example losses=...
     """
@@ -173,6 +201,12 @@ def npz(scene: Scene, **more: Any) -> bytes:
     for i, panel in enumerate(scene.panels):
         for name in ("x", "x0", "mean"):
             arrays[f"{i}.{name}"] = getattr(panel.trajectory, name).float().numpy()
+    layers = {"places": scene.places}
+    for i, panel in enumerate(scene.panels):
+        layers |= {f"{i}.arrows": panel.arrows, f"{i}.heat": panel.heat}
+    if scene.density is not None:
+        layers |= {"density.t": scene.density.t, "density.inside": scene.density.inside}
+    arrays |= {name: layer.numpy() for name, layer in layers.items() if layer is not None}
     file = io.BytesIO()
     np.savez(file, **arrays, **more)
     return file.getvalue()
@@ -217,6 +251,99 @@ class _Sheet:
     def picture(self) -> Image.Image:
         """What is on the canvas, as a copy."""
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
+
+
+class _Layer(Protocol):
+    """Something under the particles."""
+
+    @property
+    def artists(self) -> tuple[Artist, ...]: ...
+
+    def show(self, frame: int) -> None: ...
+
+
+def _layers(ax: Axes, scene: Scene, panel: Panel, theme: Theme, kind: int, equal: bool, density: bool) -> list[Any]:
+    """What there is to show under (and of single arrows: over) the particles of a panel."""
+    layers: list[_Layer] = []
+    if panel.heat is not None:
+        layers.append(_Heat(ax, scene, panel.heat, theme))
+    if density and scene.density is not None:
+        layers.append(_Contours(ax, scene, scene.density, theme))
+    if panel.arrows is not None and scene.places is not None:
+        layers.append(_Arrows(ax, scene, scene.places, panel.arrows, theme, (kind, equal)))
+    return layers
+
+
+class _Heat:
+    """A smooth picture in one colour of which there is more or less, and in the corner what its strongest means."""
+
+    def __init__(self, ax: Axes, scene: Scene, heat: Tensor, theme: Theme) -> None:
+        self.heat = np.nan_to_num(heat.float().numpy(), nan=scene.heat_max)
+        r, colour = scene.half_width, theme.hues[1]
+        colours = LinearSegmentedColormap.from_list("heat", [(colour, 0.0), (colour, HEAT)])
+        look: dict[str, Any] = {"cmap": colours, "origin": "lower", "aspect": "auto", "interpolation": "bilinear"}
+        self.picture = ax.imshow(
+            np.zeros(heat.shape[1:]), extent=(-r, r, -r, r), vmin=0, vmax=scene.heat_max, zorder=2, **look
+        )
+        text: dict[str, Any] = {"size": 9, "family": MONO, "color": theme.faint, "va": "center", "zorder": 11}
+        text |= {"transform": ax.transAxes}
+        card = FancyBboxPatch((0.735, 0.935), 0.235, 0.04, "round,pad=0.008", transform=ax.transAxes, zorder=10)
+        card.set(facecolor=theme.paper, alpha=0.85, linewidth=0)
+        ax.add_patch(card)
+        ramp = ax.imshow(np.linspace(0, 1, 64)[None], extent=(0.77, 0.9, 0.945, 0.965), zorder=11, **look)
+        ramp.set_transform(ax.transAxes)
+        zero = ax.text(0.755, 0.955, "0", ha="right", **text)
+        most = ax.text(0.915, 0.955, f"{scene.heat_max:.3g}", **text)
+        self.artists = (self.picture, card, ramp, zero, most)
+
+    def show(self, frame: int) -> None:
+        self.picture.set_data(self.heat[frame])
+
+
+class _Contours:
+    """Lines around the smallest regions that hold 10 % ... 90 % of the mass, at the nearest time there is."""
+
+    def __init__(self, ax: Axes, scene: Scene, density: Density, theme: Theme) -> None:
+        self.ticks, self.density = np.array(scene.ticks), density
+        cells = density.inside.shape[1]
+        self.centres = ((np.arange(cells) + 0.5) / cells * 2 - 1) * scene.half_width
+        self.colour = theme.faint
+        self.lines = LineCollection([], zorder=2.4)
+        ax.add_collection(self.lines, autolim=False)
+        self.artists = (self.lines,)
+
+    def show(self, frame: int) -> None:
+        nearest = int((self.density.t - self.ticks[frame]).abs().argmin())
+        inside = self.density.inside[nearest].numpy()
+        generator = contour_generator(self.centres, self.centres, inside, line_type=LineType.Separate)
+        found: list[tuple[Any, float]] = [(line, share) for share in LEVELS for line in generator.lines(share)]
+        shares = np.array([share for _, share in found])
+        self.lines.set_segments([line for line, _ in found])
+        colours = to_rgba_array([self.colour] * len(found), 0.95 - 0.4 * shares)
+        self.lines.set(linewidths=1.7 - shares, colors=colours)
+
+
+class _Arrows:
+    """A vector at each place: thin ones on a grid, or a few thick ones that lie over the particles."""
+
+    def __init__(
+        self, ax: Axes, scene: Scene, places: Tensor, arrows: Tensor, theme: Theme, how: tuple[int, bool]
+    ) -> None:
+        self.scene, self.arrows, self.how = scene, arrows, how
+        thick: dict[str, Any] = {"width": 3 / 72, "color": theme.model, "edgecolor": theme.paper, "zorder": 8}
+        thin: dict[str, Any] = {"width": 0.85 / 72, "color": theme.ink, "alpha": 0.62, "zorder": 2.6}
+        look = thick if scene.spacing is None else thin | {"headwidth": 4.6, "headlength": 5}
+        x, y = _places(places).T
+        self.quiver = ax.quiver(x, y, 0 * x, 0 * y, angles="xy", units="inches", scale_units="xy", scale=1, **look)
+        self.quiver.set_linewidth(1.0 if scene.spacing is None else 0.0)
+        self.artists: tuple[Artist, ...] = (self.quiver,)
+        if scene.spacing is None:  # an arrow may be too short to be seen
+            self.artists += (
+                ax.scatter(x, y, s=36, color=theme.paper, edgecolors=theme.model, linewidths=1.6, zorder=7.9),
+            )
+
+    def show(self, frame: int) -> None:
+        self.quiver.set_UVC(*self.scene.drawn(self.arrows, frame, *self.how).numpy().T)
 
 
 class _Cloud:
@@ -327,19 +454,23 @@ def _height(wrapped: str, size: float) -> float:
 
 
 class _Palette:
-    """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper."""
+    """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper. A heat map
+    is all gradient: for it there are more steps of its colour."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, heat: bool) -> None:
+        self.no_change = (COLOURS_OF_HEAT if heat else COLOURS) - 1
         inks = to_rgba_array([*theme.hues, *theme[1:]])[:, :3] * 255
         paper = to_rgba_array(theme.paper)[:, :3] * 255
         share = np.linspace(1, 0, BLENDS, endpoint=False)[:, None, None]
-        self.colors = (share * inks + (1 - share) * paper).reshape(-1, 3).round().astype(np.float32)
-        self.nearest = np.full(1 << 24, NO_CHANGE, np.uint8)  # of each colour code, once it has been met
+        blends = (share * inks + (1 - share) * paper).reshape(-1, 3)
+        steps = np.linspace(HEAT, 0, self.no_change - len(blends) if heat else 0, endpoint=False)[:, None]
+        self.colors = np.concatenate([blends, steps * inks[1] + (1 - steps) * paper]).round().astype(np.float32)
+        self.nearest = np.full(1 << 24, self.no_change, np.uint8)  # of each colour code, once it has been met
 
     def __call__(self, picture: Image.Image) -> np.ndarray:
         """The nearest colour of each pixel, (H, W) uint8. Exact: Pillow's search takes paper for white."""
         codes = _codes(picture)
-        new = np.unique(codes[self.nearest[codes] == NO_CHANGE])
+        new = np.unique(codes[self.nearest[codes] == self.no_change])
         rgb = np.stack([new & 255, new >> 8 & 255, new >> 16], axis=-1).astype(np.float32)
         # |colour - rgb|^2 without |rgb|^2, which is the same for all colours
         self.nearest[new] = (np.square(self.colors).sum(1) - 2 * rgb @ self.colors.T).argmin(1)

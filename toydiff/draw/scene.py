@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,15 +13,37 @@ from torch import Tensor
 from toydiff.draw.style import HUES
 from toydiff.trajectory import Trajectory
 
+LONGEST = 1.6  # spacings: where the arrows of a grid are cut
+WEAKEST = 1 / 3  # spacings: the panel with the shortest arrows can still be seen
+EQUAL = 0.8  # spacings: their length when they are to be of equal length
+
+
+class Kind(NamedTuple):
+    """One way to show the arrows of a scene: x · place + value · arrow, at every frame."""
+
+    name: str  # on its button: "ε"
+    x: Tensor  # (F,)
+    value: Tensor  # (F,)
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """Where the mass of q(x_t) is, on a square of cells over the whole view, at some times."""
+
+    t: Tensor  # (K,) long, what the clock says; of these the nearest is shown
+    inside: Tensor  # (K, m, m) in [0, 1]: the share of the mass in denser cells. The line inside = .9 encloses 90 %
+
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One run, with what is written around it."""
+    """One run, with what is written around it, and the layers under it. Row 0 of a square is its lowest y."""
 
     title: str  # "DDPM"
     formula: str  # "x ← μ(x, t) + σₜ z"
     trajectory: Trajectory  # x: (F, B, 2)
     notes: tuple[str, ...] = ()  # the numbers under the picture: one text per frame, or one for all frames
+    arrows: Tensor | None = None  # (F, A, 2): a vector at each of the scene's places
+    heat: Tensor | None = None  # (F, m, m): a number per cell of a square over the whole view
 
     def note(self, frame: int) -> str:
         """The text under the picture at one frame."""
@@ -37,11 +60,39 @@ class Scene:
     clock: str = "t"  # what the frames count: "t", or "step" for checkpoints of a training
     start: Tensor | None = None  # (B, 2): what particles are coloured by; the first frame if None
     half_width: float = 3.3  # the view is the square [-half_width, half_width]^2, in data units
+    places: Tensor | None = None  # (A, 2): where the arrows stand
+    spacing: float | None = None  # between places of a grid: arrows are scaled to it. None: arrows at their true size
+    kinds: tuple[Kind, ...] = ()  # none: the arrows as they are
+    heat_max: float = 1.0  # the end of the one colour scale for all frames
+    density: Density | None = None
 
     @property
     def ticks(self) -> list[int]:
         """What the clock says at each frame, (F,)."""
         return self.panels[0].trajectory.t.tolist()
+
+    def values(self, arrows: Tensor, frame: int, kind: int = 0) -> Tensor:
+        """(A, 2): the arrows of a panel at one frame, in one of the kinds there are. What is not a number is 0."""
+        values = arrows[frame].double().nan_to_num(0, 0, 0)
+        if not self.kinds or self.places is None:
+            return values
+        _, x, value = self.kinds[kind]
+        return x[frame] * self.places + value[frame] * values
+
+    def drawn(self, arrows: Tensor, frame: int, kind: int = 0, equal: bool = False) -> Tensor:
+        """(A, 2): the same as long as they are drawn, in data units. On a grid all panels share one scale: the root
+        mean square of all lengths becomes one spacing, unless the arrows of a panel would vanish."""
+        values, spacing = self.values(arrows, frame, kind), self.spacing
+        if spacing is None:
+            return values
+        length = values.norm(dim=1, keepdim=True).clamp(min=1e-30)
+        if equal:
+            return values * (EQUAL * spacing / length)
+        every = [self.values(panel.arrows, frame, kind) for panel in self.panels if panel.arrows is not None]
+        squares = torch.stack([values.square().sum(1).mean() for values in every])  # of the lengths, in each panel
+        weakest = torch.where(squares > 0, squares, torch.inf).min()
+        usual = spacing / torch.minimum(squares.mean(), weakest / WEAKEST**2).sqrt().clamp(min=1e-30)
+        return values * (LONGEST * spacing / length).clamp(max=usual)
 
     @cached_property
     def hue(self) -> Tensor:

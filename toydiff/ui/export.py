@@ -32,12 +32,16 @@ class Job:
 
 
 @st.fragment
-def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, **options: Any) -> None:
+def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, **options: Any) -> PlayerState:
     """The player, and under it what there is to take home. `name`: of the files; options: of the player.
+    A new pick runs the whole page again; the last one is also in the session, under "<key>-picked".
 
     grows: the film gets new frames while one watches; a GIF of what it was before is still worth keeping.
     """
     shown = player(scene, key=key, follow_end=grows, **options)
+    if shown.picked not in (None, st.session_state.get(f"{key}-picked")):
+        st.session_state[f"{key}-picked"] = shown.picked
+        st.rerun()
     st.caption(scene.stamp)
     theme = st.context.theme.type or "light"
     with st.container(horizontal=True, key=f"{key}-export"):
@@ -47,7 +51,7 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
                 st.session_state[f"{key}-job"] = _job(scene, shown, theme)
         st.download_button(
             words("export.strip"),
-            lambda: _film().strip(scene, theme=theme),
+            lambda: _film().strip(scene, theme=theme, **_layers(scene, shown)),
             f"{name}.png",
             "image/png",
             key=f"{key}-strip",
@@ -77,6 +81,7 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
                 icon=":material/download:",
                 on_click="ignore",
             )
+    return shown
 
 
 def _job(scene: Scene, shown: PlayerState, theme: str) -> Job:
@@ -90,8 +95,15 @@ def _job(scene: Scene, shown: PlayerState, theme: str) -> Job:
         follow=shown.followed if shown.followed is not None and shown.followed < len(scene.hue) else None,
         anatomy=shown.anatomy,
         size=SIZES[panels],
+        **_layers(scene, shown),
     )
     return Job(scene, shown, theme, images, len(_film().spaced(len(scene.ticks))))
+
+
+def _layers(scene: Scene, shown: PlayerState) -> dict[str, Any]:
+    """What is switched on of the layers, as options of the film."""
+    kind = shown.kind if shown.kind < len(scene.kinds) else 0
+    return {"kind": kind, "equal": shown.equal, "particles": shown.particles, "density": shown.density}
 
 
 def _finished(job: Job) -> bytes:

@@ -15,10 +15,12 @@ __all__ = ["PlayerState", "pack", "player"]
 
 HERE = Path(__file__).parent
 # Inline JavaScript is one module that cannot import: the files are joined, and share one scope.
-SCRIPTS = ("unpack", "clock", "draw", "anatomy", "panels", "controls", "keys", "marks", "player")
+SCRIPTS = ("unpack", "clock", "draw", "layers", "anatomy", "panels", "inspector", "controls", "keys", "marks", "player")
+TOGGLES = ("trails", "guess", "anatomy", "equal", "particles", "density")
 LABELS = (
     *("player", "play", "pause", "back", "forward", "frame", "speed"),
     *("trails", "guess", "anatomy", "loop", "model", "noise", "enlarge", "shrink"),
+    *("kinds", "equal", "particles", "density", "hint", "inspect", "vector", "angle", "ratio"),
 )
 
 _component = st.components.v2.component(
@@ -39,6 +41,11 @@ class PlayerState(NamedTuple):
     anatomy: bool
     followed: int | None  # the particle with a ring
     panel: int | None  # the one that is enlarged
+    kind: int = 0  # of the scene's arrows
+    equal: bool = False  # arrows of equal length
+    particles: bool = True
+    density: bool = False
+    picked: tuple[float, float] | None = None  # the place that was clicked, in data units
 
 
 def player(
@@ -54,27 +61,37 @@ def player(
     trails: bool = True,
     compact: bool = False,
     marks: str | None = None,
+    density: Toggle = False,
+    particles: bool = True,
+    pick: bool = False,
 ) -> PlayerState:
     """Show a scene. A rerun with the same scene leaves the film alone; a new scene keeps place, speed and toggles.
 
-    guess, anatomy: True shows x̂0 / the split of each step, "offer" only has the button for it.
+    guess, anatomy, density: True shows x̂0 / the split of each step / contours of q(x_t), "offer" only has the button.
     follow: the particle that is followed at first; a click follows another one.
     follow_end: for films that grow: who watches the last frame gets the new last frame, and particles glide there.
     marks: the key of a container whose Plotly charts show the current tick as a line.
+    particles: False hides them at first; where there are arrows or heat, there is a button.
+    pick: a click does not choose a particle but a place, which comes back as `picked`.
     """
+    shown = PlayerState(
+        trails, guess is True, anatomy is True, follow, None, particles=particles, density=density is True
+    )
     data = pack(
         scene,
         guess=bool(guess),
         anatomy=bool(anatomy),
+        density=bool(density),
         labels={name: words(f"player.{name}") for name in LABELS} | {"clock": words(f"player.clock_{scene.clock}")},
-        show={"trails": trails, "guess": guess is True, "anatomy": anatomy is True, "loop": loop},
+        show={name: getattr(shown, name) for name in TOGGLES} | {"loop": loop},
         autoplay=autoplay,
         follow=follow,
         followEnd=follow_end,
         compact=compact,
         marks=marks,
+        pick=pick,
     )
-    settings = PlayerState(trails, guess is True, anatomy is True, follow, None)._asdict()
+    settings = shown._asdict()
     result = _component(
         data=data,
         key=key,
@@ -82,4 +99,6 @@ def player(
         default={"settings": settings},
         on_settings_change=lambda: None,
     )
-    return PlayerState(**settings | (result.settings or {}))
+    settings |= result.settings or {}
+    x, y = settings["picked"] or (None, None)  # JSON makes a list of it
+    return PlayerState(**settings | {"picked": None if x is None else (x, y)})

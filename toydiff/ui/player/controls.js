@@ -12,6 +12,8 @@ class Controls {
     for (const button of root.querySelectorAll("[data-do]")) button.onclick = () => act[button.dataset.do]();
     for (const button of this.speeds) button.onclick = () => act.speed(Number(button.dataset.speed));
     for (const button of this.toggles) button.onclick = () => act.toggle(button.dataset.toggle);
+    this.kinds = root.querySelector(".kinds");
+    this.kinds.onclick = ({ target }) => target.dataset.kind && act.kind(Number(target.dataset.kind));
     this.slider.oninput = () => act.seek(Number(this.slider.value));
     // After a click with the mouse the keys are the player's again: else space would press that button once more.
     root.addEventListener("click", (event) => {
@@ -29,10 +31,31 @@ class Controls {
     this.slider.max = film.last;
     this.root.classList.toggle("still", film.frames < 2);
     this.root.classList.toggle("compact", film.options.compact);
+    this.root.classList.toggle("picks", Boolean(film.options.pick));
     for (const button of this.toggles) {
       const needs = { guess: "x0", anatomy: "mean" }[button.dataset.toggle];
       button.hidden = Boolean(needs) && !film.panels.some((panel) => panel[needs]);
     }
+    const layers = film.panels.some((panel) => panel.arrows || panel.heat);
+    this.toggle("particles").hidden = !layers || film.particles === 0;
+    this.toggle("density").hidden = !film.density;
+    this.toggle("equal").hidden = !film.field?.spacing;
+    this.fillKinds(film.field?.kinds ?? []);
+  }
+
+  toggle(name) {
+    return this.toggles.find((button) => button.dataset.toggle === name);
+  }
+
+  // A button for each kind of arrow. Those that are there stay: one of them may have the focus.
+  fillKinds(kinds) {
+    this.kinds.hidden = kinds.length < 2;
+    while (this.kinds.childElementCount > kinds.length) this.kinds.lastElementChild.remove();
+    kinds.forEach(({ name }, i) => {
+      const button = this.kinds.children[i] ?? this.kinds.appendChild(document.createElement("button"));
+      button.dataset.kind = i;
+      button.textContent = name;
+    });
   }
 
   name(element, text) {
@@ -41,14 +64,16 @@ class Controls {
   }
 
   // What changes when somebody presses something.
-  show({ clock, on }) {
+  show({ clock, on, kind }) {
     this.root.dataset.playing = clock.playing;
     this.name(this.play, clock.playing ? this.labels.pause : this.labels.play);
     for (const button of this.speeds) button.setAttribute("aria-pressed", Number(button.dataset.speed) === clock.speed);
     for (const button of this.toggles) {
       button.setAttribute("aria-pressed", on[button.dataset.toggle]);
-      if (button.dataset.toggle === "trails") button.disabled = clock.slow; // step anatomy draws arrows instead
+      // step anatomy draws arrows instead
+      if (button.dataset.toggle === "trails") button.disabled = clock.slow || !on.particles;
     }
+    for (const button of this.kinds.children) button.setAttribute("aria-pressed", Number(button.dataset.kind) === kind);
   }
 
   // What changes while the film runs: the thumb at every drawing, ...

@@ -1,5 +1,5 @@
 // One panel on its canvas. `view` is what the panels share (size, scale, theme, background), `moment` is what is
-// shown now: { position, frame, twoPhase, on: {trails, guess, anatomy}, followed, fresh }. Lengths are CSS pixels.
+// shown now: { position, on: {trails, guess, ...}, followed, fresh, reach, inspected, picked }. Lengths are CSS pixels.
 
 const TURN = 2 * Math.PI;
 const CROWD = 600; // from so many particles on, points are smaller and plainer
@@ -8,7 +8,7 @@ const CROWD = 600; // from so many particles on, points are smaller and plainer
 const sx = (view, x) => view.size / 2 + x * view.scale;
 const sy = (view, y) => view.size / 2 - y * view.scale;
 
-// Grid and data never move: drawn once, copied under every frame.
+// Grid and data never move: drawn once, copied under every frame. Layers lie over them, particles over the layers.
 function background(view, film) {
   const { size, theme, ratio } = view;
   const layer = document.createElement("canvas");
@@ -32,14 +32,20 @@ function background(view, film) {
 }
 
 function drawPanel(ctx, view, film, panel, now, moment, cache) {
+  ctx.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
+  ctx.drawImage(view.layer, 0, 0, view.size, view.size);
+  drawLayers(ctx, view, film, panel, moment, cache);
+  if (moment.on.particles) drawParticles(ctx, view, film, panel, now, moment, cache);
+  drawOverlay(ctx, view, film, panel, moment);
+  if (panel.heat) drawScale(ctx, view, film);
+}
+
+function drawParticles(ctx, view, film, panel, now, moment, cache) {
   const { on, followed } = moment;
   const hero = followed ?? (on.anatomy && panel.mean && film.particles ? film.protagonist : null);
-  ctx.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
-
   const dimmed = hero !== null || (on.guess && panel.x0);
   const trails = on.trails && !(on.anatomy && panel.mean);
   if (trails) drawTrails(ctx, view, film, panel, now, moment, dimmed ? 0.5 : 1, cache);
-  else ctx.drawImage(view.layer, 0, 0, view.size, view.size);
   drawPoints(ctx, view, film, now, hero !== null ? 0.4 : dimmed ? 0.65 : 1);
   if (on.guess && panel.x0) drawGuesses(ctx, view, film, panel, now, moment, hero);
   if (hero === null) return;
@@ -75,7 +81,7 @@ const INK = 0.16; // how much of the picture trails may cover, in strokes of ful
 
 // The last frames of each particle, up to frame k. Long random hops would hide the points: the more line, the fainter.
 // The newest segment, from frame k - 1 to where particles are now, changes at every drawing; all the others only when
-// k does: they are drawn once per frame, onto a copy of the background. Trails are nearly all of the work.
+// k does: they are drawn once per frame, onto a layer of their own. Trails are nearly all of the work.
 function drawTrails(ctx, view, film, panel, now, moment, strength, cache) {
   const k = Math.ceil(moment.position);
   const alpha = moment.fresh * strength * inkStrength(view, film, panel.x, k);
@@ -92,7 +98,6 @@ function trailLayer(cache, view) {
   cache.layer ??= document.createElement("canvas");
   cache.layer.width = cache.layer.height = Math.round(view.size * view.ratio);
   const ctx = cache.layer.getContext("2d");
-  ctx.drawImage(view.layer, 0, 0);
   ctx.scale(view.ratio, view.ratio);
   return ctx;
 }

@@ -1,12 +1,13 @@
 """A scene as bytes: what travels from Python to the browser. Knows no Streamlit.
 
 Four bytes with the length of the header, the header as JSON, then the arrays, each on a multiple of four bytes. The
-header says where each one starts:
+header says where each one starts, and names layers only if there are some:
 
     | length | header, padded with spaces | ghost int16 (N, 2) | x int16 (F, B, 2) | ... | hue uint8 (B,) | ...
 
 Coordinates are whole numbers, UNIT of them to a half-width of the view: half the bytes of float32, and finer than a
-screen can show.
+screen can show. Arrows have a unit for each frame, since eps is near 1 at T and hundreds at t = 1; heat and density
+are bytes, 255 at the end of their scale.
 """
 
 from __future__ import annotations
@@ -19,18 +20,26 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from toydiff.draw.scene import Scene
+from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import THEMES
 
 VERSION = 1
 UNIT = 8000  # steps from the middle of the view to its edge
+ARROW_UNIT = 32767  # steps to the longest arrow of a frame
 FAR = 4 * UNIT  # where everything further out ends up, and what is not a number: off the picture, and inside int16
 
 
 def pack(
-    scene: Scene, *, guess: bool = False, anatomy: bool = False, labels: Mapping[str, str] | None = None, **options: Any
+    scene: Scene,
+    *,
+    guess: bool = False,
+    anatomy: bool = False,
+    density: bool = False,
+    labels: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> bytes:
-    """Header and arrays. x̂0 travels only with `guess`, the means only with `anatomy`; `options` go into the header."""
+    """Header and arrays. x̂0 travels only with `guess`, the means only with `anatomy`, the density only with `density`;
+    `options` go into the header."""
     runs = [panel.trajectory for panel in scene.panels]
     frames = min((len(run.x) for run in runs), default=0)
     particles = min((run.x.shape[1] for run in runs), default=0)
@@ -39,7 +48,7 @@ def pack(
     def path(positions: Tensor) -> int:
         return body.add(quantised(positions[:frames, :particles], scene.half_width))
 
-    header = {
+    header: dict[str, Any] = {
         "version": VERSION,
         "halfWidth": scene.half_width,
         "unit": scene.half_width / UNIT,
@@ -56,13 +65,17 @@ def pack(
                 "x": path(panel.trajectory.x),
                 "x0": path(panel.trajectory.x0) if guess else None,
                 "mean": path(panel.trajectory.mean) if anatomy else None,
+                **_layers(panel, frames, scene, body),
             }
             for panel in scene.panels
         ],
         "themes": {name: theme._asdict() for name, theme in THEMES.items()},
         "labels": dict(labels or {}),
         "options": options,
+        **_field(scene, frames, body),
     }
+    if density and scene.density is not None:
+        header["density"] = {"t": scene.density.t.tolist(), **_cells(scene.density.inside, 1, body)}
     # The hash of everything else: a rerun of the page with the same film must not restart it.
     text = json.dumps(header, ensure_ascii=False)
     header["hash"] = hashlib.blake2b(text.encode() + body.data, digest_size=8).hexdigest()
@@ -74,6 +87,47 @@ def quantised(positions: Tensor, half_width: float) -> np.ndarray:
     """Coordinates as int16, UNIT to a half-width. What is not a number, or far out, is put at FAR."""
     scaled = np.asarray(positions.detach(), dtype=np.float64) * (UNIT / half_width)
     return np.nan_to_num(scaled, nan=FAR, posinf=FAR, neginf=-FAR).clip(-FAR, FAR).round().astype("<i2")
+
+
+def _layers(panel: Panel, frames: int, scene: Scene, body: _Body) -> dict[str, Any]:
+    """What the header says of a panel's layers."""
+    layers: dict[str, Any] = {}
+    if panel.arrows is not None and scene.places is not None:
+        arrows = np.asarray(panel.arrows[:frames].detach(), dtype=np.float64)
+        arrows = np.nan_to_num(arrows, nan=0, posinf=0, neginf=0)
+        unit = np.abs(arrows).max(axis=(1, 2), initial=1e-30, keepdims=True) / ARROW_UNIT
+        layers["arrows"] = {
+            "at": body.add((arrows / unit).round().astype("<i2")),
+            "unit": body.add(unit.astype("<f4")),
+        }
+    if panel.heat is not None:
+        layers["heat"] = _cells(panel.heat[:frames], scene.heat_max, body)
+    return layers
+
+
+def _field(scene: Scene, frames: int, body: _Body) -> dict[str, Any]:
+    """What the header says of the arrows and the heat of all panels."""
+    about: dict[str, Any] = {}
+    if scene.places is not None:
+        about["field"] = {
+            "at": body.add(quantised(scene.places, scene.half_width)),
+            "count": len(scene.places),
+            "spacing": scene.spacing,
+            "kinds": [
+                {"name": kind.name}
+                | {part: body.add(getattr(kind, part)[:frames].numpy().astype("<f4")) for part in ("x", "value")}
+                for kind in scene.kinds
+            ],
+        }
+    if any(panel.heat is not None for panel in scene.panels):
+        about["heatMax"] = scene.heat_max
+    return about
+
+
+def _cells(values: Tensor, most: float, body: _Body) -> dict[str, int]:
+    """Numbers between 0 and `most` on squares (K, m, m), as bytes. What is not a number counts as `most`."""
+    share = np.nan_to_num(np.asarray(values.detach(), dtype=np.float64) / most, nan=1).clip(0, 1)
+    return {"at": body.add((255 * share).round().astype(np.uint8)), "m": values.shape[-1]}
 
 
 class _Body:

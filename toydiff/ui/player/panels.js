@@ -35,10 +35,12 @@ class Panels {
     const parts = Object.fromEntries(names.map((name) => [name, part(`.${name}`)]));
     const card = { element, canvas: part("canvas"), ...parts };
     card.ctx = card.canvas.getContext("2d");
-    card.trails = {}; // what drawTrails keeps from one drawing to the next
+    card.cache = {}; // what drawPanel keeps from one drawing to the next
     card.resize.onclick = () => this.onEnlarge(p);
     card.canvas.onclick = (event) => this.onClick(p, event.offsetX, event.offsetY);
-    card.canvas.ondblclick = () => this.onEnlarge(p);
+    card.canvas.ondblclick = () => this.onTwice(p);
+    card.canvas.onpointermove = (event) => this.onPoint(event.offsetX, event.offsetY);
+    card.canvas.onpointerleave = () => this.onLeave();
     this.cards.push(card);
     this.host.append(element);
   }

@@ -6,7 +6,7 @@ function create(shadow) {
   const root = shadow.querySelector(".player");
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const clock = new Clock();
-  const state = { clock, on: {}, enlarged: null, followed: null };
+  const state = { clock, on: {}, kind: 0, enlarged: null, followed: null, pinned: null, hovered: null, picked: null };
   const marks = new Marks();
   const panels = new Panels(root);
   let film = null;
@@ -17,6 +17,7 @@ function create(shadow) {
   let request = 0;
   let before = null; // when the last picture was drawn, if it was part of a movement
   let written = null; // the frame whose texts are on screen
+  let asked = false; // somebody picked a place, and the page has not answered yet
   let glide = null; // { from: places of each panel's particles, left: ms }
 
   const act = {
@@ -29,6 +30,10 @@ function create(shadow) {
     toggle(name) {
       change(() => (state.on[name] = !state.on[name]));
       if (name !== "loop") report();
+    },
+    kind(kind) {
+      change(() => ((state.kind = kind), (written = null)));
+      report();
     },
     enlarge(panel) {
       state.enlarged = state.enlarged === null ? panel : null;
@@ -44,14 +49,41 @@ function create(shadow) {
   };
 
   const controls = new Controls(root, act);
+  const inspector = new Inspector(root);
   panels.onEnlarge = act.enlarge;
+  panels.onTwice = (p) => film.options.pick || act.enlarge(p); // two picks are not a wish to see more
+  panels.onPoint = (x, y) => view && film.field?.spacing && read({ hovered: nearestPlace(view, film, x, y) });
+  panels.onLeave = () => read({ hovered: null });
   panels.onClick = (p, x, y) => {
     if (!view) return;
+    if (film.options.pick) return pick(x, y);
     if (view.size < SMALL && state.enlarged === null) return act.enlarge(p);
+    if (film.field?.spacing) pin(nearestPlace(view, film, x, y));
+    if (!state.on.particles) return;
     const found = nearest(view, panels.cards[p].now, x, y);
     change(() => (state.followed = found === state.followed ? null : found));
     report();
   };
+
+  function pick(x, y) {
+    const { size, scale } = view;
+    asked = true;
+    change(() => (state.picked = [(x - size / 2) / scale, (size / 2 - y) / scale]));
+    report();
+  }
+
+  // Which arrow is read: the one under the pointer, or else the one that was clicked.
+  function read(which) {
+    const before = state.hovered ?? state.pinned;
+    Object.assign(state, which);
+    if (before === (state.hovered ?? state.pinned)) return;
+    written = null;
+    ask();
+  }
+
+  function pin(place) {
+    read({ pinned: place === state.pinned ? null : place });
+  }
 
   function change(how = () => {}) {
     how();
@@ -63,9 +95,11 @@ function create(shadow) {
   }
 
   function report() {
-    const { trails, guess, anatomy } = state.on;
+    const { trails, guess, anatomy, equal, particles, density } = state.on;
+    const { kind, picked } = state;
     const followed = state.followed ?? (anatomy ? film.protagonist : null);
-    tell("settings", { trails, guess, anatomy, followed, panel: state.enlarged });
+    const panel = state.enlarged;
+    tell("settings", { trails, guess, anatomy, followed, panel, kind, equal, particles, density, picked });
   }
 
   // Python's data, at every run of the page: mostly the film that is there already.
@@ -89,8 +123,13 @@ function create(shadow) {
     if (old?.particles !== film.particles) state.followed = film.options.follow;
     if (state.enlarged >= film.panels.length) state.enlarged = null;
     if (!old) Object.assign(state.on, film.options.show);
+    if (!asked) state.picked = null; // the film is no answer to a pick: the page went elsewhere
+    asked = false;
+    if (old?.field?.count !== film.field?.count) state.pinned = state.hovered = null;
+    if (state.kind >= (film.field?.kinds.length ?? 1)) state.kind = 0;
     panels.fill(film);
     controls.fill(film);
+    inspector.fill(film);
     panels.enlarge(state.enlarged, film.labels);
     seekNew(old);
     view = written = null;
@@ -142,17 +181,22 @@ function create(shadow) {
     const ms = before === null ? 0 : Math.min(100, time - before);
     clock.advance(ms);
     if (glide && (glide.left -= ms) <= 0) glide = null;
-    view ??= panels.measure(film, theme);
+    if (!view && (view = panels.measure(film, theme))) {
+      inspector.reserve(film);
+      written = null;
+    }
     if (!view) return;
 
     const there = glide ? 1 - glide.left / GLIDE : 1;
     // Trails fade in behind new particles. In a film that grew they are right at once: the glide is its newest step.
     const moment = { ...state, position: clock.position, fresh: film.options.followEnd ? 1 : there };
+    moment.inspected = state.hovered ?? state.pinned;
+    if (film.field) moment.reach = aim(film, view, state.kind, state.on.equal, clock.position);
     film.panels.forEach((panel, p) => {
-      const { ctx, now, element, trails } = panels.cards[p];
+      const { ctx, now, element, cache } = panels.cards[p];
       place(film, panel, clock.position, clock.slow, now);
       if (glide) blend(glide.from[p], now, ease(there), now);
-      if (!element.hidden) drawPanel(ctx, view, film, panel, now, moment, trails);
+      if (!element.hidden) drawPanel(ctx, view, film, panel, now, moment, cache);
     });
 
     controls.move(clock);
@@ -161,6 +205,7 @@ function create(shadow) {
       written = clock.frame;
       panels.write(film, written);
       controls.write(film, written);
+      inspector.show(film, state.kind, moment.inspected, written);
     }
     markTick();
     before = clock.moving || glide ? time : null;

@@ -20,6 +20,21 @@ function readFilm({ header, body }) {
     return out;
   }
 
+  // Arrow i at frame k: arrows[2 * (k * count + i)]. Every frame has a unit of its own.
+  function arrows({ at, unit }) {
+    const size = 2 * header.field.count;
+    const units = new Float32Array(body, unit, frames);
+    const whole = new Int16Array(body, at, frames * size);
+    return Float32Array.from(whole, (value, i) => value * units[Math.floor(i / size)]);
+  }
+
+  // Without kinds there is one, which takes the arrows as they are.
+  function kinds(given) {
+    if (!given.length) return [{ x: new Float32Array(frames), value: new Float32Array(frames).fill(1) }];
+    const numbers = (at) => new Float32Array(body, at, frames);
+    return given.map(({ name, x, value }) => ({ name, x: numbers(x), value: numbers(value) }));
+  }
+
   return {
     ...header,
     frames,
@@ -30,7 +45,16 @@ function readFilm({ header, body }) {
       x: points(panel.x, frames * particles),
       x0: points(panel.x0, frames * particles),
       mean: points(panel.mean, frames * particles),
+      arrows: panel.arrows && arrows(panel.arrows),
+      vectors: panel.arrows && new Float32Array(2 * header.field.count), // what is shown of them now
+      heat: panel.heat && { ...panel.heat, values: new Uint8Array(body, panel.heat.at, frames * panel.heat.m ** 2) },
     })),
+    field: header.field && {
+      ...header.field,
+      places: points(header.field.at, header.field.count),
+      kinds: kinds(header.field.kinds),
+    },
+    density: header.density && { ...header.density, values: new Uint8Array(body, header.density.at) },
     ghost: points(header.ghost.at, header.ghost.count),
     hue: new Uint8Array(body, header.hue, particles),
     // Canvas is fast when it changes colour rarely: everything is drawn hue by hue.
