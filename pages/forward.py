@@ -16,7 +16,13 @@ scene, distance, floor = forward(experiment)
 
 page.say("forward", "question")
 film_with_export(
-    scene, key="forward", name=f"toydiff-forward-{experiment.dataset}", autoplay=True, marks="curves", follow=0
+    scene,
+    key="forward",
+    name=f"toydiff-forward-{experiment.dataset}",
+    autoplay=True,
+    marks="curves",
+    follow=0,
+    density="offer",
 )
 
 left = schedule.signal_left

@@ -20,8 +20,8 @@ page.say("reverse", "question")
 
 trained = network(experiment) if experiment.predictor == "network" else None
 if experiment.predictor == "network" and trained is None:
-    if (at := exploded(experiment)) is not None:
-        st.error(prose("train", "diverged", step=f"{at + 1:,}", lr=f"{experiment.lr:g}"))
+    if exploded(experiment) is not None:
+        page.say_if_exploded(state.current_run())
     steps = experiment.trained or 3000
     st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
     if st.button(words("reverse.train", steps=f"{steps:,}"), type="primary", key="train-now"):
@@ -34,7 +34,13 @@ else:
     state.change(trained=trained[1])  # the link says which network made the picture
     scene = network_scene(experiment, *trained)
 film_with_export(
-    scene, key="reverse", name=f"toydiff-{experiment.dataset}", autoplay=True, anatomy="offer", guess="offer"
+    scene,
+    key="reverse",
+    name=f"toydiff-{experiment.dataset}",
+    autoplay=True,
+    anatomy="offer",
+    guess="offer",
+    density="offer",
 )
 
 runs = dict(zip(THREE_WAYS, (panel.trajectory for panel in scene.panels), strict=True))

@@ -6,7 +6,7 @@ import streamlit as st
 from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
-from toydiff.text import prose, words
+from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
@@ -24,15 +24,7 @@ with question:
     page.say("train", "question")
 with buttons:
     training_buttons(run, now)
-if run.experiment != experiment.training:
-    st.warning(prose("train", "changed", changed=page.difference(run.experiment, experiment.training)))
-    fresh, back = st.columns(2)
-    if fresh.button(words("train.fresh"), type="primary", width="stretch"):
-        state.fresh_run()
-        st.rerun()
-    if back.button(words("train.back"), width="stretch"):
-        state.change(**page.differing(run.experiment, experiment.training))
-        st.rerun()
+page.offer_fresh_run(run)
 
 
 @st.fragment(run_every=1.0 if now.running else None)
@@ -40,8 +32,7 @@ def watch(was_running: bool) -> None:
     now = run.snapshot()
     if was_running and not now.running:
         st.rerun()  # it stopped by itself: the buttons have to know
-    if now.diverged_at is not None:
-        st.error(prose("train", "diverged", step=f"{now.diverged_at + 1:,}", lr=f"{run.experiment.lr:g}"))
+    page.say_if_exploded(run)
     newest = now.checkpoints[-1]
     figures = {
         "step": f"{now.step:,}",

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCREEN = ["streamlit"]
 PICTURES = ["plotly", "matplotlib"]
-ABOVE = ["pages", "app", "tests"]
+ABOVE = ["pages", "app", "tests", "benchmarks"]
 
 FORBIDDEN = {
     "toydiff/*.py": [*SCREEN, *PICTURES, "toydiff.draw", "toydiff.ui", *ABOVE],

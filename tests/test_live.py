@@ -194,7 +194,7 @@ def test_training_stops_when_nobody_is_there_and_goes_on_when_somebody_is(new_ru
 def test_a_run_that_nobody_holds_is_gone_and_trains_no_more(new_run):
     runs = [new_run()]
     runs[0].start()
-    trainer, ref = runs[0]._trainer, weakref.ref(runs[0])
+    trainer, ref = runs[0]._lanes[0].trainer, weakref.ref(runs[0])
     wait_for(lambda: trainer.step >= 10)
     runs.clear()
 
@@ -256,11 +256,11 @@ def test_another_seed_gives_other_samples(new_run):
 def test_all_checkpoints_start_from_the_same_noise(new_run):
     """Else the particles would jump about from one to the next."""
     run = new_run()
-    start = run._start.clone()
+    start = run._lanes[0].start.clone()
     run.advance(1)
     first = run.snapshot().checkpoints[-1].samples
     run.pause()
-    assert run._start.equal(start)
+    assert run._lanes[0].start.equal(start)
     again = new_run()
     again.advance(1)
     assert again.snapshot().checkpoints[-1].samples.equal(first)
@@ -309,11 +309,11 @@ def test_a_pause_at_any_moment_is_a_pause(new_run):
         def diverged_at(self) -> None:
             run.running = False
 
-    trainer, run._trainer = run._trainer, Trainer()
+    (lane,) = run._lanes
+    lane.trainer = Trainer()
     run.running = True
     run._checkpoint = lambda: None
     run.work()
-    run._trainer = trainer
     assert not run.running
 
 

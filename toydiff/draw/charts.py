@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 import torch
@@ -37,11 +38,9 @@ def schedule(s: Schedule) -> dict[str, go.Figure]:
 
 def loss(losses: Tensor, best: float, title: str, axis: str, best_name: str) -> go.Figure:
     """The loss (step,) over training steps; `best`: the loss of the optimal predictor."""
-    size = max(1, -(-len(losses) // POINTS))
-    binned = losses[: len(losses) // size * size].reshape(-1, size).mean(1)
-    steps = torch.arange(1, len(binned) + 1) * size
+    steps, binned = averaged(losses)
     figure = go.Figure()
-    figure.add_scatter(x=steps.numpy(), y=binned.numpy(), mode="lines", name=title, line={"color": BLUE, "width": 2})
+    figure.add_scatter(x=steps, y=binned, mode="lines", name=title, line={"color": BLUE, "width": 2})
     figure.update_yaxes(range=[0, 1.05])
     return _learning(figure, title, axis, best, best_name)
 
@@ -80,3 +79,55 @@ def _plain(figure: go.Figure, height: int) -> go.Figure:
         title_font_size=15,
         hovermode="x",
     )
+
+
+LANES = (BLUE, ORANGE)  # the colours of the two networks of a race
+
+
+def averaged(losses: Tensor) -> tuple[list[int], list[float]]:
+    """Training steps and the mean loss of the steps up to each: at most POINTS of them, of losses (step,)."""
+    size = max(1, -(-len(losses) // POINTS))
+    means = losses[: len(losses) // size * size].reshape(-1, size).mean(1)
+    return (torch.arange(1, len(means) + 1) * size).tolist(), means.tolist()
+
+
+def race(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    goals: Sequence[float],
+    title: str,
+    axis: str,
+    goal_name: str,
+) -> go.Figure:
+    """A number of each network over training steps: name -> (steps, values), on a log scale.
+
+    goals: what no network gets under, dashed: one for both, one each, or none.
+    """
+    figure = go.Figure()
+    for (name, (steps, values)), colour in zip(curves.items(), LANES, strict=True):
+        figure.add_scatter(x=steps, y=values, mode="lines", name=name, line={"color": colour, "width": 2})
+    for goal, colour in zip(goals, LANES if len(goals) > 1 else [GRAY], strict=False):
+        figure.add_hline(y=goal, line={"color": colour, "width": 1.5, "dash": "dash"})
+        # the place of a text on a log axis is given as its logarithm
+        text = {"text": goal_name, "showarrow": False, "xref": "paper", "x": 1, "xanchor": "right", "yanchor": "top"}
+        figure.add_annotation(y=math.log10(goal), **text)
+    shown = [value for _, values in curves.values() for value in values if 0 < value < math.inf] + list(goals)
+    decades = math.log10(max(shown) / min(shown)) if shown else 0
+    figure.update_xaxes(title={"text": axis, "standoff": 0}, rangemode="tozero", fixedrange=True)
+    # labels at 1, 10, 100, or also at 2 and 5: as many as there is room for
+    dtick = 1 if decades > 2.5 else "D2" if decades > 0.7 else None
+    figure.update_yaxes(type="log", dtick=dtick, minorloglabels="complete", fixedrange=True)
+    legend = {"x": 0, "xanchor": "left", "yanchor": "bottom"}
+    return _plain(figure, 195).update_layout(title_text=title, margin_t=52, legend=legend)
+
+
+def over_t(times: Tensor, curves: Mapping[str, Tensor], title: str) -> go.Figure:
+    """Numbers at each time, name -> (F,), over t (F,)."""
+    figure = go.Figure()
+    for (name, values), colour in zip(curves.items(), LANES, strict=False):
+        line = {"color": colour, "width": 3}
+        figure.add_scatter(x=times.numpy(), y=values.numpy(), mode="lines", name=name, line=line)
+    figure.update_xaxes(
+        range=[0, int(times.max())], title={"text": "t", "standoff": 0}, showgrid=False, fixedrange=True
+    )
+    figure.update_yaxes(rangemode="tozero", fixedrange=True)
+    return _plain(figure, 230).update_layout(title_text=title, showlegend=len(curves) > 1)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from toydiff import trajectory
-from toydiff.draw.scene import Panel, Scene
+from toydiff import field, trajectory
+from toydiff.draw.scene import Density, Panel, Scene
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.metrics import coverage, sliced_wasserstein, spread
@@ -34,6 +34,7 @@ def reverse_scene(experiment: Experiment, model: Model, made_by: str, ways: Sequ
         ),
         data[:GHOST],
         stamp(experiment, " | ".join(words(f"names.{way}") for way in runs), made_by),
+        density=contours(experiment),
     )
 
 
@@ -59,8 +60,16 @@ def forward_scene(experiment: Experiment) -> tuple[Scene, list[float], list[floa
         ),
         data[:GHOST],
         stamp(experiment, words("page.forward"), words("page.no_network")),
+        density=contours(experiment),
     )
     return scene, distance, floor
+
+
+def contours(experiment: Experiment) -> Density:
+    """q(x_t), exactly: a mixture of one Gaussian per data point."""
+    times = torch.linspace(0, experiment.T, min(experiment.T + 1, 64)).round().long()
+    pictures = field.density(experiment.data(), experiment.noise_schedule(), times, 64, 3.3)
+    return Density(times, field.mass_inside(pictures).float())
 
 
 def numbers(run: Trajectory, data: Tensor) -> tuple[str, ...]:

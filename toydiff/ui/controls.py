@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from toydiff.experiment import CHOICES, RANGES, Experiment
+from toydiff.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.live import Run, Snapshot
+from toydiff.ui.live import Race, RaceSnapshot, Run, Snapshot
 
 # Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.
 STOPS: dict[str, tuple[float, ...]] = {
@@ -58,21 +58,25 @@ def control(field: str) -> None:
         )
 
 
-def training_buttons(run: Run, now: Snapshot) -> None:
-    """Start or pause, one step, reset."""
+def training_buttons(
+    training: Run | Race, now: Snapshot | RaceSnapshot, fresh: Callable[[], object] = state.fresh_run, key: str = ""
+) -> None:
+    """Start or pause, one step, reset, which asks for a `fresh` one. `key`: what the keys of the buttons begin with."""
     stopped = now.diverged_at is not None
     with st.container(horizontal=True):
         label = "pause" if now.running else "resume" if now.step else "start"
         icon = ":material/pause:" if now.running else ":material/play_arrow:"
-        if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=stopped, key="go"):
-            toggle = run.pause if now.running else run.start
+        if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=stopped, key=f"{key}go"):
+            toggle = training.pause if now.running else state.only(training).start
             toggle()
             st.rerun()
-        if st.button(words("train.one"), icon=":material/skip_next:", disabled=now.running or stopped, key="one"):
-            run.advance(1)
+        one = words("train.one")
+        if st.button(one, icon=":material/skip_next:", disabled=now.running or stopped, key=f"{key}one"):
+            state.only(training).advance(1)
             st.rerun()
-        if st.button(words("train.reset"), icon=":material/restart_alt:", disabled=now.step == 0, key="reset"):
-            state.fresh_run()
+        reset = words("train.reset")
+        if st.button(reset, icon=":material/restart_alt:", disabled=now.step == 0, key=f"{key}reset"):
+            fresh()
             st.rerun()
 
 
@@ -84,7 +88,7 @@ def _changed(field: str, key: str) -> None:
     if field == "dataset":
         fields["points"] = Experiment(dataset=value).usual_points
     if field == "T":
-        fields["steps"] = 0
+        fields |= dict.fromkeys(UP_TO_T, 0)
     old = st.session_state.experiment
     if replace(old, **fields).training != old.training:
         fields["trained"] = 0  # what a link said of another network
@@ -93,7 +97,7 @@ def _changed(field: str, key: str) -> None:
 
 def _range(field: str) -> tuple[float, float]:
     low, high = RANGES[field]
-    if field == "steps":
+    if field in UP_TO_T:
         high = st.session_state.experiment.T
     return (float(low), float(high)) if isinstance(getattr(Experiment, field), float) else (int(low), int(high))
 

@@ -1,24 +1,28 @@
 """Live training: the one seam between the pages and whatever advances the trainers. Knows no Streamlit.
 
 One thread trains for all sessions, in turn, a slice of time each: a thread per student would fight for the
-interpreter. A page only starts and pauses a run, and reads snapshots.
+interpreter. A page only starts and pauses, and reads snapshots.
 """
 
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from toydiff.data import DATASETS
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
+from toydiff.field import Probe
 from toydiff.metrics import Ruler
 from toydiff.trajectory import Trajectory
 
@@ -36,10 +40,11 @@ class Checkpoint(NamedTuple):
     seconds: float  # of training until then, sampling included
     samples: Tensor  # (particles, 2): DDPM, always from the same x_T with the same z
     ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor
+    error: float  # measured in a race: mean |eps_theta - eps*|^2 per coordinate over all t and x_t ~ q(x_t); else nan
 
 
 class Snapshot(NamedTuple):
-    """A run at one moment."""
+    """A run, or one lane of a race, at one moment."""
 
     step: int
     seconds: float
@@ -56,37 +61,60 @@ class Snapshot(NamedTuple):
         return Trajectory(torch.tensor([point.step for point in self.checkpoints]), x, x, x)
 
 
-class Run:
-    """The training of one experiment: start, pause, one step, snapshot. A reset is a new Run."""
+class RaceSnapshot(NamedTuple):
+    """A race at one moment. What stands here, and the steps of the checkpoints, is the same for all lanes."""
 
-    def __init__(self, experiment: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
+    step: int
+    seconds: float
+    speed: float
+    running: bool
+    diverged_at: int | None  # where a lane diverged: all of them stopped there
+    lanes: tuple[Snapshot, ...]
+
+
+class _Lane:
+    """One network that trains, and what its pictures are made and measured with."""
+
+    def __init__(self, experiment: Experiment, compared: bool) -> None:
         self.experiment = experiment
+        self.trainer = experiment.trainer()
+        self.start = experiment.start(SAMPLES)
+        self._ruler = _ruler(experiment.dataset, experiment.points, experiment.seed, SAMPLES)
+        self._probe = _probe(experiment) if compared else None
+
+    def picture(self) -> tuple[Tensor, float, float]:
+        """Samples (particles, 2), their ratio, and the error: the last three of a Checkpoint."""
+        experiment, predictor = self.experiment, self.trainer.predictor
+        brief = replace(experiment, steps=min(experiment.T, JUMPS))
+        samples = brief.reverse(predictor, "ddpm", self.start).end
+        error = self._probe.error(predictor).square().mean().item() if self._probe else math.nan
+        return samples[: experiment.particles], self._ruler.ratio(samples), error
+
+
+class Training:
+    """Networks that train side by side, always the same number of steps: start, pause, one step. A reset is a new
+    one."""
+
+    def __init__(self, *experiments: Experiment, alive: Callable[[], bool]) -> None:
         self.running = False
         self._alive = alive  # is anybody there to watch? asked before every slice
         self._lock = threading.RLock()
-        self._trainer = experiment.trainer()
-        self._ruler = Ruler(self._trainer.data, SAMPLES)
-        self._start = experiment.start(SAMPLES)
+        self._lanes = [_Lane(experiment, compared=len(experiments) > 1) for experiment in experiments]
         self._seconds = self._speed = 0.0
-        self._checkpoints: list[Checkpoint] = []
+        self._checkpoints: list[tuple[Checkpoint, ...]] = []  # at each moment one of every lane
         self._checkpoint()
         self._publish()
 
     @property
     def step(self) -> int:
-        return self._trainer.step
+        return self._lanes[0].trainer.step
 
     @property
     def diverged_at(self) -> int | None:
-        return self._trainer.diverged_at
-
-    def predictor(self) -> tuple[Model, int]:
-        """The averaged network as it is now, and after how many steps."""
-        with self._lock:
-            return self._trainer.predictor, self._trainer.step
+        return next((at for lane in self._lanes if (at := lane.trainer.diverged_at) is not None), None)
 
     def start(self) -> None:
-        self.running = self._trainer.diverged_at is None
+        self.running = self.diverged_at is None
         _workshop.add(self)
 
     def pause(self) -> None:
@@ -99,16 +127,12 @@ class Run:
         """n steps here and now, while the caller waits."""
         with self._lock:
             began = time.monotonic()
-            self._trainer.advance(n)
+            self._advance(n)
             self._seconds += time.monotonic() - began
-            if self._trainer.diverged_at is not None:
+            if self.diverged_at is not None:
                 self.running = False
             self._checkpoint()
             self._publish()
-
-    def snapshot(self) -> Snapshot:
-        """The run as it was after the last slice. Never waits: a page that asks is not held up by training."""
-        return self._published._replace(running=self.running)
 
     def work(self) -> bool:
         """One slice of training, if it is wanted: the workshop calls this. False: there was nothing to do."""
@@ -117,12 +141,12 @@ class Run:
         with self._lock:
             began, first = time.monotonic(), self.step
             while self.running and self.diverged_at is None and time.monotonic() - began < SLICE:
-                self._trainer.advance(10)
+                self._advance(10)
             seconds = time.monotonic() - began
             self._seconds += seconds
             speed = (self.step - first) / seconds
             self._speed = 0.8 * self._speed + 0.2 * speed if self._speed else speed
-            newest = self._checkpoints[-1]
+            newest = self._checkpoints[-1][0]
             # the very first seconds are the most exciting ones: two pictures more
             due = REFRESH if newest.seconds >= REFRESH else REFRESH / 3
             stops = not self.running or self.diverged_at is not None
@@ -133,48 +157,109 @@ class Run:
                 self.running = False
         return True
 
+    def _advance(self, n: int) -> None:
+        """n steps in every lane. Where the loss of one explodes, all stop at that step."""
+        if self.diverged_at is not None:
+            return
+        *others, last = (lane.trainer for lane in self._lanes)
+        before = [trainer.state_dict() for trainer in others]
+        end = self.step + n
+        for trainer in (*others, last):
+            trainer.advance(end - trainer.step)
+            end = trainer.step
+        for trainer, state in zip(others, before, strict=True):
+            if trainer.step > end:  # it did not know yet: back, and the same steps again, up to there
+                trainer.load_state_dict(state)
+                trainer.advance(end - trainer.step)
+
     def _publish(self) -> None:
-        trainer = self._trainer
         # losses are only ever added: what a view of them shows does not change
-        self._published = Snapshot(
-            trainer.step,
-            self._seconds,
-            self._speed,
-            self.running,
-            trainer.diverged_at,
-            trainer.losses,
-            tuple(self._checkpoints),
+        self._published = tuple(
+            Snapshot(
+                self.step,
+                self._seconds,
+                self._speed,
+                self.running,
+                lane.trainer.diverged_at,
+                lane.trainer.losses,
+                checkpoints,
+            )
+            for lane, checkpoints in zip(self._lanes, zip(*self._checkpoints, strict=True), strict=True)
         )
 
     def _checkpoint(self) -> None:
-        trainer = self._trainer
-        if self._checkpoints and self._checkpoints[-1].step == trainer.step:
+        if self._checkpoints and self._checkpoints[-1][0].step == self.step:
             return
         began = time.monotonic()
-        experiment = self.experiment
-        brief = replace(experiment, steps=min(experiment.T, JUMPS))
-        samples = brief.reverse(trainer.predictor, "ddpm", self._start).end
-        ratio = self._ruler.ratio(samples)
+        pictures = [lane.picture() for lane in self._lanes]
         if self._checkpoints:  # the picture of the untrained network is not training time
             self._seconds += time.monotonic() - began
-        self._checkpoints.append(Checkpoint(trainer.step, self._seconds, samples[: experiment.particles], ratio))
+        self._checkpoints.append(tuple(Checkpoint(self.step, self._seconds, *picture) for picture in pictures))
         if len(self._checkpoints) > CHECKPOINTS:
             half = CHECKPOINTS // 2
             self._checkpoints = self._checkpoints[:half:2] + self._checkpoints[half:]
 
 
+class Run(Training):
+    """The training of one experiment."""
+
+    def __init__(self, experiment: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
+        self.experiment = experiment
+        super().__init__(experiment, alive=alive)
+
+    def predictor(self) -> tuple[Model, int]:
+        """The averaged network as it is now, and after how many steps."""
+        with self._lock:
+            return self._lanes[0].trainer.predictor, self.step
+
+    def snapshot(self) -> Snapshot:
+        """The run as it was after the last slice. Never waits: a page that asks is not held up by training."""
+        return self._published[0]._replace(running=self.running)
+
+
+class Race(Training):
+    """The training of several experiments, to compare them step by step."""
+
+    def __init__(self, *experiments: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
+        self.experiments = experiments
+        super().__init__(*experiments, alive=alive)
+
+    def snapshot(self) -> RaceSnapshot:
+        """The race as it was after the last slice. Never waits."""
+        lanes = self._published  # read once: the training thread puts a new one in its place
+        stopped = [lane.diverged_at for lane in lanes if lane.diverged_at is not None]
+        step, seconds, speed, *_ = lanes[0]
+        return RaceSnapshot(step, seconds, speed, self.running, stopped[0] if stopped else None, lanes)
+
+    def predictors(self) -> tuple[tuple[Model, ...], int]:
+        """The averaged network of each lane as it is now, and after how many steps."""
+        with self._lock:
+            return tuple(lane.trainer.predictor for lane in self._lanes), self.step
+
+
+@lru_cache(maxsize=16)  # half a second each: not again for the other lane, not again for a reset
+def _ruler(dataset: str, points: int, seed: int, n: int) -> Ruler:
+    return Ruler(DATASETS[dataset](points, seed), n)
+
+
+def _probe(experiment: Experiment) -> Probe:
+    """About SAMPLES noisy points, of every t as many, and the exact answers for them."""
+    times, n = torch.arange(1, experiment.T + 1), max(1, SAMPLES // experiment.T)
+    return Probe(experiment.exact(), experiment.noise_schedule(), experiment.data(), times, n)
+
+
 class _Workshop:
-    """The thread that trains: every run that wants it gets a slice, one after the other."""
+    """The thread that trains: every run or race that wants it gets a slice, one after the other."""
 
     def __init__(self) -> None:
-        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()  # a run nobody holds any more is gone
+        self._runs: weakref.WeakSet[Training] = weakref.WeakSet()  # one nobody holds any more is gone
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._closed = False
         atexit.register(self.close)  # a thread that dies inside torch takes the whole process down with it
 
-    def add(self, run: Run) -> None:
+    def add(self, run: Training) -> None:
         with self._lock:
             self._runs.add(run)
             if self._thread is None:

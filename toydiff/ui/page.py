@@ -13,6 +13,7 @@ from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
 from toydiff.ui import state
 from toydiff.ui.controls import control
+from toydiff.ui.live import Run
 from toydiff.ui.process import prepare
 
 PAGES = {
@@ -20,6 +21,9 @@ PAGES = {
     "forward": ":material/blur_on:",
     "train": ":material/model_training:",
     "reverse": ":material/auto_fix_high:",
+    "field": ":material/explore:",
+    "target": ":material/hub:",
+    "cost": ":material/speed:",
 }
 CHUNK = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
@@ -74,9 +78,31 @@ def difference(old: Experiment, new: Experiment) -> str:
     )
 
 
+def offer_fresh_run(run: Run) -> None:
+    """Where the settings are no longer those of the session's training: a sentence, and the two ways out."""
+    new: Experiment = st.session_state.experiment.training
+    if run.experiment == new:
+        return
+    st.warning(prose("train", "changed", changed=difference(run.experiment, new)))
+    fresh, back = st.columns(2)
+    if fresh.button(words("train.fresh"), type="primary", width="stretch"):
+        state.fresh_run()
+        st.rerun()
+    if back.button(words("train.back"), width="stretch"):
+        state.change(**differing(run.experiment, new))
+        st.rerun()
+
+
+def say_if_exploded(run: Run) -> None:
+    """A sentence if the training of this session has stopped because its loss exploded."""
+    if run.diverged_at is not None:
+        st.error(prose("train", "diverged", step=f"{run.diverged_at + 1:,}", lr=f"{run.experiment.lr:g}"))
+
+
 def train_now(steps: int) -> None:
     """Train a fresh network for so many steps while the page waits, with a bar that shows it."""
     run = state.fresh_run()
+    state.only(run)
     bar = st.progress(0.0)
     while run.step < steps and run.diverged_at is None:
         run.advance(min(CHUNK, steps - run.step))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import streamlit as st
 
+from toydiff.draw.fields import Truth
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import forward_scene, reverse_scene
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.text import words
-from toydiff.training import Trainer
+from toydiff.training import TARGETS, Trainer
 from toydiff.ui import state
 from toydiff.ui.live import Run
+
+Kept = TypeVar("Kept")
 
 
 @st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
@@ -22,12 +28,28 @@ def exact_scene(experiment: Experiment) -> Scene:
 
 def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
     """The three ways down with the network of this session, kept until settings or network change."""
-    key, memory = (experiment, steps), st.session_state.get("network-scene")
-    if memory is None or memory[0] != key:
+
+    def make() -> Scene:
         with st.spinner(words("page.computing")):
-            memory = (key, reverse_scene(experiment, model, words("page.network", steps=f"{steps:,}")))
-        st.session_state["network-scene"] = memory
+            return reverse_scene(experiment, model, words("page.network", steps=f"{steps:,}"))
+
+    return kept("network-scene", (experiment, steps), make)
+
+
+def kept(name: str, key: object, make: Callable[[], Kept]) -> Kept:
+    """What `make` makes, kept in this session under a name until its key is another one."""
+    memory: tuple[object, Kept] | None = st.session_state.get(f"kept-{name}")
+    if memory is None or memory[0] != key:
+        memory = st.session_state[f"kept-{name}"] = (key, make())
     return memory[1]
+
+
+@st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
+def truth(experiment: Experiment) -> Truth:
+    """The exact field at every t. Shared by all sessions: never changed."""
+    truth = Truth(experiment)
+    _ = truth.base  # all that takes time
+    return truth
 
 
 @st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
@@ -38,10 +60,11 @@ def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
 
 @st.cache_data(max_entries=100, show_spinner=False)
 def best_loss(experiment: Experiment) -> float:
-    """The loss of the exact predictor on the batches that training draws: no network gets under it for long."""
+    """The loss of the exact predictor on what training draws: no network gets under it for long."""
     schedule = experiment.noise_schedule()
     x0, eps, t = Trainer(experiment.model(), experiment.data(), schedule, batch=4000, seed=experiment.seed).draw()
-    return (experiment.exact()(schedule.noised(x0, eps, t), t) - eps).square().mean().item()
+    target = TARGETS[experiment.target](eps, schedule, t, experiment.generator(4))
+    return (experiment.exact()(schedule.noised(x0, eps, t), t) - target).square().mean().item()
 
 
 def network(experiment: Experiment) -> tuple[Model, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import streamlit as st
@@ -9,7 +10,7 @@ from streamlit.runtime import Runtime, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from toydiff.experiment import Experiment, Problem
-from toydiff.ui.live import Run
+from toydiff.ui.live import Race, Run, Training
 
 
 def experiment() -> tuple[Experiment, list[Problem]]:
@@ -57,11 +58,41 @@ def fresh_run() -> Run:
     old = run()
     if old is not None:
         old.running = False
+    st.session_state.run = Run(st.session_state.experiment.training, _watched())
+    return st.session_state.run
+
+
+def races() -> dict[str, Race]:
+    """This session's races, each under the name that its page gave it."""
+    return st.session_state.setdefault("races", {})
+
+
+def current_race(key: str, *experiments: Experiment) -> Race:
+    """The race of that name, perhaps of older settings; a fresh one if there is nothing to lose."""
+    old = races().get(key)
+    if old is None or (old.step == 0 and old.experiments != experiments):
+        return fresh_race(key, *experiments)
+    return old
+
+
+def fresh_race(key: str, *experiments: Experiment) -> Race:
+    """A new race of these experiments, at step 0, in place of the old one of that name."""
+    if key in races():
+        races()[key].running = False
+    races()[key] = Race(*experiments, alive=_watched())
+    return races()[key]
+
+
+def only(training: Training) -> Training:
+    """The same, and everything else that this session trains pauses: a session trains one thing at a time."""
+    for other in (run(), *races().values()):
+        if other is not None and other is not training and other.running:
+            other.pause()
+    return training
+
+
+def _watched() -> Callable[[], bool]:
+    """Asks, from any thread, whether this session is still there."""
     context = get_script_run_ctx()
     session = context.session_id if context else ""
-
-    def watched() -> bool:
-        return not Runtime.exists() or get_instance().is_active_session(session)
-
-    st.session_state.run = Run(st.session_state.experiment.training, watched)
-    return st.session_state.run
+    return lambda: not Runtime.exists() or get_instance().is_active_session(session)

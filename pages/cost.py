@@ -1,0 +1,79 @@
+"""Lesson 6. What a step costs: how few network calls are enough, and what the noise of a step is for."""
+
+import streamlit as st
+
+from toydiff.draw import costs as drawn
+from toydiff.draw.costs import DRAWS, FEW, SAMPLES
+from toydiff.metrics import spread
+from toydiff.samplers import WAYS
+from toydiff.schedules import NOISE
+from toydiff.text import prose, words
+from toydiff.ui import costs, page, state
+from toydiff.ui.export import film_with_export
+from toydiff.ui.runs import exploded, network
+
+STILL = {"displayModeBar": False}
+
+page.begin("cost")
+fields = ("predictor", "dataset", "points", "schedule", "T", "strength", "sampler", "steps", "particles", "seed")
+experiment = page.settings(*fields)
+page.say("cost", "question")
+
+trained = network(experiment) if experiment.predictor == "network" else None
+if trained is not None:
+    state.change(trained=trained[1])  # the link says which network made the picture
+elif experiment.predictor == "network":
+    if exploded(experiment) is not None:
+        page.say_if_exploded(state.current_run())
+    steps = experiment.trained or 3000
+    st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
+    if st.button(words("reverse.train", steps=f"{steps:,}"), type="primary", key="train-now"):
+        page.train_now(steps)
+        st.rerun()
+bench = costs.bench(experiment, trained)
+schedule = experiment.noise_schedule()
+
+curves, picture = st.columns([6, 5])
+with picture:
+    scene = costs.run_scene(bench, experiment)
+    film_with_export(scene, key="cost", name=f"toydiff-cost-{experiment.dataset}", autoplay=True, guess="offer")
+with curves:
+    measured = costs.measured(bench)
+    chosen = bench.cost(experiment.sampler, experiment.steps or experiment.T)
+    clicked = lambda: costs.choose("calls")  # noqa: E731
+    figure, alt = drawn.chart(measured, chosen, bench.chance), words("cost.chart_alt")
+    st.plotly_chart(figure, key="calls", on_select=clicked, selection_mode="points", config=STILL, alt=alt)
+    needs = drawn.enough(measured, bench.chance).items()
+    page.say("cost", "enough", needs=" · ".join(costs.need(*item) for item in needs))
+with st.expander(words("cost.table")):
+    costs.table(measured)
+
+call = sum(cost.seconds for cost in measured) / sum(cost.calls for cost in measured)
+page.say("cost", "read", samples=f"{SAMPLES:,}", milliseconds=f"{1000 * call:.1f}", draws=DRAWS)
+page.say("cost", "orders")
+start, end = drawn.first_jump(schedule, 3)
+page.say("cost", "heun", start=f"{start:.3g}", end=f"{end:.2g}", half=f"{(start - end) / 2:.3g}")
+
+few = min(FEW, experiment.T)
+text, middle, right = st.columns(3)
+with text:
+    page.say("cost", "switches", steps=few)
+switches = costs.switches(middle, right)
+scene, (plain, switched, _) = costs.switches_scene(bench, experiment, switches)
+film_with_export(scene, key="switches", name=f"toydiff-noise-{experiment.dataset}", autoplay=True)
+away = {"plain": plain, "switched": switched, "neighbours": drawn.between_neighbours(bench.data)}
+kick = drawn.last_kick(schedule, few)
+page.say("cost", "noise", kick=f"{kick:.3f}", **{name: f"{distance:.3f}" for name, distance in away.items()})
+
+one_jump = bench.run(WAYS["ddpm"], 1)[0].end
+near, far = ((x - bench.data.mean(0)).norm(dim=1).mean() for x in (one_jump, bench.data))
+text, picture = st.columns([6, 5], vertical_alignment="center")
+with text:
+    page.say("cost", "one", spread=f"{spread(one_jump, bench.data):.1%}", near=f"{near:.3f}", far=f"{far:.2f}")
+    if schedule.signal_left > NOISE:
+        page.say("cost", "one-signal", left=f"{schedule.signal_left:.0%}")
+    elif trained is not None:
+        page.say("cost", "one-network")
+    page.say("cost", "many")
+with picture:
+    st.plotly_chart(drawn.one_jump(one_jump, bench.data), key="one", config=STILL, alt=words("cost.one_alt"))

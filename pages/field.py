@@ -1,0 +1,83 @@
+"""Lesson 4. The vector field behind all samplers: what was learned at every t, and what there was to learn."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from toydiff.draw import charts
+from toydiff.draw.fields import field_scene
+from toydiff.text import words
+from toydiff.ui import page, state
+from toydiff.ui.controls import training_buttons
+from toydiff.ui.export import film_with_export
+from toydiff.ui.race import race
+from toydiff.ui.runs import kept, truth
+
+NAMES = words("field.told"), words("field.not_told")
+
+page.begin("field")
+experiment = page.settings("dataset", "points", "schedule", "T", "strength", "sampler", "particles", "seed")
+run = state.current_run()
+now = run.snapshot()
+
+question, buttons = st.columns(2, vertical_alignment="center")
+with question:
+    page.say("field", "question")
+with buttons:
+    training_buttons(run, now)
+page.offer_fresh_run(run)
+
+shown = replace(run.experiment, sampler=experiment.sampler, eta=experiment.eta, particles=experiment.particles)
+best = truth(shown)
+
+
+@st.fragment(run_every=2.0 if now.running else None)
+def watch(was_running: bool) -> None:
+    if was_running and not run.running:
+        st.rerun()  # it stopped by itself: the buttons have to know
+    page.say_if_exploded(run)
+    model, steps = run.predictor()
+    made_by = words("page.network", steps=f"{steps:,}")
+    scene, errors = kept("field", (shown, run, steps), lambda: field_scene(best, {made_by: model}, made_by))
+    film_with_export(
+        scene,
+        key="field",
+        name=f"toydiff-field-{shown.dataset}",
+        autoplay=True,
+        density="offer",
+        particles=False,
+        marks="error",
+    )
+    with st.container(key="error"):
+        chart = charts.over_t(best.times, errors, words("charts.error_title"))
+        st.plotly_chart(chart, key="errors", config={"displayModeBar": False}, alt=words("charts.error_alt"))
+
+
+watch(now.running)
+page.say("field", "read")
+reach = best.probe.reach()
+half = best.times[(reach - 0.5).abs().argmin()]
+page.say("field", "words", T=shown.T, first=f"{reach[0]:.0%}", half=half.item(), last=f"{reach[-1]:.0%}")
+page.say("field", "error", T=shown.T)
+
+page.say("field", "no-time")
+told = replace(experiment.training, network="mlp")
+race("time", told, replace(told, network="mlp-no-time"), NAMES)
+pair = state.races()["time"]
+
+
+@st.fragment(run_every=3.0 if pair.running else None)
+def watch_pair() -> None:
+    networks, steps = pair.predictors()
+    made_by = words("page.network", steps=f"{steps:,}")
+    fields = dict(zip(NAMES, networks, strict=True))
+    scene, errors = kept("fields", (shown, pair, steps), lambda: field_scene(best, fields, made_by))
+    film_with_export(scene, key="fields", name=f"toydiff-no-time-{shown.dataset}", particles=False, marks="both-errors")
+    with st.container(key="both-errors"):
+        chart = charts.over_t(best.times, errors, words("charts.error_title"))
+        st.plotly_chart(chart, key="pair", config={"displayModeBar": False}, alt=words("charts.error_alt"))
+
+
+page.say("field", "one-field")
+watch_pair()
+page.link("target", words("page.next_target"))

@@ -1,0 +1,69 @@
+"""Lesson 5. Why predict all of the noise, and not only the last step's? And where that loss comes from."""
+
+from dataclasses import replace
+
+import streamlit as st
+import torch
+
+from toydiff.draw.targets import variance_chart
+from toydiff.text import prose, words
+from toydiff.ui import page, targets
+from toydiff.ui.export import film_with_export
+from toydiff.ui.race import race
+from toydiff.walks import DISC, given, radius
+
+CERTAIN = 0.002  # a variance below which the size of the disc shows
+
+page.begin("target")
+targets.take_picked("arrivals")
+experiment = page.settings("dataset", "points", "schedule", "T", "strength", "x", "y", "t", "seed")
+schedule, t = experiment.noise_schedule(), experiment.time
+place = {"x": f"{experiment.x:g}", "y": f"{experiment.y:g}", "radius": f"{radius(schedule, t):.2g}"}
+times, measured, variances = targets.variances(experiment)
+arrivals, walks, noises = targets.walks_to_place(experiment)
+text, film = st.columns([2, 3])
+with text:
+    page.say("target", "question")
+    page.say("target", "pick", t=t, shown=arrivals.panels[0].trajectory.x.shape[1], **place)
+with film:
+    film_with_export(arrivals, key="arrivals", name=f"toydiff-walks-{experiment.dataset}", autoplay=True, pick=True)
+if noises is None:
+    st.warning(prose("target", "none", t=t, tried=f"{walks.tried:,}", found=len(walks.x), **place))
+else:
+    page.say("target", "noises", walks=len(walks.x), scale=f"{variances[t - 1] ** 0.5:.2g}")
+    film_with_export(noises, key="noises", name=f"toydiff-noise-{experiment.dataset}", autoplay=True, trails=False)
+    (x, y), total, last = given(experiment.data(), schedule, t, torch.tensor([experiment.x, experiment.y]))
+    figures = {"x": f"{x:.2f}", "y": f"{y:.2f}", "total": f"{total:.2g}", "last": f"{last:.3g}"}
+    if t == 1:
+        page.say("target", "first")
+    elif total < CERTAIN:
+        page.say("target", "certain", disc=f"{DISC**2 / 4:.1g}", **figures)
+    else:
+        page.say("target", "same", times=f"{last / total:,.0f}", **figures)
+    page.say("target", "share", share=f"{1 / variances[t - 1]:.1%}")
+
+most = f"{variances.max():.1f}"
+page.say("target", "variances", mean=f"{variances.mean():.1f}", most=most, walks=targets.MANY)
+chart = variance_chart(variances, times, measured)
+st.plotly_chart(chart, key="variances", config=targets.STILL, alt=words("target.variance_alt", most=most))
+
+page.say("target", "race")
+training = experiment.training
+names = words("names.total"), words("names.last-step")
+race("targets", replace(training, target="total"), replace(training, target="last-step"), names)
+
+page.say("target", "step")
+models = targets.predictors(experiment)
+if len(models) == 1:
+    st.info(prose("target", "no-network"))
+sampler = targets.sigma_control()
+targets.one_step(experiment, models, sampler)
+page.say("target", "kl-same" if sampler == "ddpm" else "kl-larger")
+page.say("target", "why-noise")
+
+page.say("target", "bound")
+terms = targets.bounds(experiment, models, sampler)
+targets.show_bounds(terms)
+n = next(iter(terms.values())).shape[1]
+page.say("target", "bound-read", n=n, points=f"{experiment.points:,}")
+page.link("cost", words("page.next_cost"))

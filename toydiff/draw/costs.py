@@ -1,0 +1,262 @@
+"""What a step costs: samplers measured by their network calls, and the pictures of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import takewhile
+from threading import Lock
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+from toydiff.draw.charts import BLUE, GRAY, ORANGE
+from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.scenes import GHOST, stamp
+from toydiff.draw.style import LIGHT
+from toydiff.exact import Model
+from toydiff.experiment import Experiment
+from toydiff.metrics import Ruler, perfect_samples, spread
+from toydiff.samplers import SAMPLERS, WAYS, Way, ddim, quiet_end
+from toydiff.schedules import Schedule
+from toydiff.text import words
+from toydiff.trajectory import Trajectory
+
+SAMPLES = 1000  # that a distance is measured on; a film shows the first of them
+DRAWS = 24  # of perfect samples: how far chance alone goes
+STEPS = (1, 2, 3, 5, 10, 20, 40, 100, 200)  # where the curves are measured, and at all T steps
+RACED = ("ddpm", "ddim-half", "ddim", "heun", "dpm-solver++")
+LOOKS = dict(zip(RACED, zip((1, 2, 6, 8, 4), ("circle", "square", "diamond", "x", "star"), strict=True), strict=True))
+FEW = 20  # jumps in the scene of the switches: few enough for every switch to show
+
+
+class Cost(NamedTuple):
+    """One run of a sampler, measured."""
+
+    way: str  # a key of WAYS
+    steps: int
+    calls: int  # of the network, counted
+    seconds: float
+    distance: float  # of the samples from the data, as a multiple of the floor
+    spread: float
+
+
+class Bench:
+    """Runs ways down with one predictor, SAMPLES particles from one x_T with one z, and measures them."""
+
+    def __init__(self, experiment: Experiment, model: Model, trained: int | None = None) -> None:
+        self.experiment, self.model = experiment, model
+        self.trained = trained  # for so many steps; None: the exact predictor
+        self.data = experiment.data()
+        self.ruler = Ruler(self.data, SAMPLES)
+        self._costs: dict[tuple[str, int], Cost] = {}
+        self._lock = Lock()  # sessions share a bench: each run is made once, the others wait for it
+
+    @cached_property
+    def chance(self) -> tuple[float, float]:
+        """The lowest and the highest distance that perfect samples measure, of DRAWS draws."""
+        perfect = [self.ruler.ratio(x) for x in perfect_samples(self.data, SAMPLES, DRAWS + 1)[1:]]
+        return min(perfect), max(perfect)
+
+    @property
+    def plan(self) -> list[tuple[str, int]]:
+        """The runs of the chart, (way, steps), the short ones first. Heun calls twice a step, so it takes half of T."""
+        most = dict.fromkeys(RACED, self.experiment.T) | {"heun": (self.experiment.T + 1) // 2}
+        runs = [(name, n) for name, last in most.items() for n in (*(n for n in STEPS if n <= last / 2), last)]
+        return sorted(runs, key=lambda run: run[1])
+
+    @property
+    def made_by(self) -> str:
+        """A name for the predictor."""
+        return words("page.exact") if self.trained is None else words("page.network", steps=f"{self.trained:,}")
+
+    def cost(self, way: str, steps: int) -> Cost:
+        """What a run costs; measured when it is first asked for."""
+        with self._lock:
+            if (way, steps) not in self._costs:
+                run, calls, seconds = self.run(WAYS[way], steps)
+                distance, width = self.ruler.ratio(run.end), spread(run.end, self.data)
+                self._costs[way, steps] = Cost(way, steps, calls, seconds, distance, width)
+            return self._costs[way, steps]
+
+    def run(self, way: Way, steps: int) -> tuple[Trajectory, int, float]:
+        """A run of SAMPLES particles, how often it called the network, and the seconds that it took."""
+        calls = 0
+
+        def counted(x: Tensor, t: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return self.model(x, t)
+
+        experiment = replace(self.experiment, steps=steps)
+        began = time.perf_counter()
+        run = experiment.reverse(counted, way, experiment.start(SAMPLES))
+        return run, calls, time.perf_counter() - began
+
+
+def enough(costs: Sequence[Cost], chance: tuple[float, float]) -> dict[str, int | None]:
+    """The fewest calls, of those measured, from which on each way is as near to the data as perfect samples can be
+    by chance; None if it never is. The quickest first."""
+    needs: dict[str, int | None] = {}
+    for name in RACED:
+        curve = sorted((cost for cost in costs if cost.way == name), key=lambda cost: cost.calls)
+        near = list(takewhile(lambda cost: cost.distance <= chance[1], reversed(curve)))
+        needs[name] = near[-1].calls if near else None
+    return dict(sorted(needs.items(), key=lambda item: item[1] or math.inf))
+
+
+def first_jump(schedule: Schedule, steps: int) -> tuple[float, float]:
+    """The noise in units of the signal, sqrt((1 - a) / a), at both ends of the first of so many jumps."""
+    t, s, *_ = schedule.grid(steps)
+    start, end = (1 / schedule.alpha_bar[[t, s]] - 1).sqrt().tolist()
+    return start, end
+
+
+def last_kick(schedule: Schedule, steps: int) -> float:
+    """The std of the noise that sigma^2 = beta adds in the last of so many jumps."""
+    return (1 - schedule.alpha_bar[schedule.grid(steps)[-2]]).sqrt().item()
+
+
+def to_nearest(x: Tensor, data: Tensor) -> float:
+    """The mean distance of points x (N, *shape) from the data point nearest to each."""
+    return _distances(x, data).min(1).values.mean().item()
+
+
+def between_neighbours(data: Tensor) -> float:
+    """The mean distance of data points from the nearest other one: what `to_nearest` is for perfect samples."""
+    distances = _distances(data[:SAMPLES], data)
+    return distances.fill_diagonal_(torch.inf).min(1).values.mean().item()
+
+
+def _distances(x: Tensor, data: Tensor) -> Tensor:
+    return torch.cdist(x.flatten(1), data.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def run_scene(bench: Bench, experiment: Experiment) -> Scene:
+    """The run that the experiment asks for, with what it cost. Measured on all samples, shown are `particles`."""
+    name, steps = experiment.sampler, experiment.steps or experiment.T
+    run, *_ = bench.run(WAYS[name], steps)
+    cost = bench.cost(name, steps)
+    note = words("cost.note", calls=f"{cost.calls:,}", distance=f"{cost.distance:.2f}", spread=f"{cost.spread:.2f}")
+    panel = Panel(words(f"names.{name}"), words(f"formulas.{name}"), _first(run, experiment.particles), (note,))
+    return Scene((panel,), bench.data[:GHOST], stamp(experiment, panel.title, bench.made_by))
+
+
+class Switches(NamedTuple):
+    """How the middle of the three runs differs from DDPM, and the eta of the right one."""
+
+    variance: str = "ddpm-beta"  # or "ddpm"
+    noisy_end: bool = True
+    eta: float = 0.0
+
+
+def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> tuple[Scene, list[float]]:
+    """DDPM, DDPM as switched, DDIM with eta, in FEW jumps; and how far the samples of each are from the data."""
+    steps = min(FEW, experiment.T)
+    variance, title = SAMPLERS[switches.variance], words(f"names.{switches.variance}")
+    if not switches.noisy_end:
+        variance, title = quiet_end(variance), words("cost.quiet", name=title)
+    ways = (
+        (words("names.ddpm"), words("formulas.ddpm"), Way(SAMPLERS["ddpm"])),
+        (title, words(f"formulas.{switches.variance}"), Way(variance)),
+        (
+            words("cost.ddim", eta=f"{switches.eta:.2f}"),
+            words("formulas.ddim-half" if switches.eta else "formulas.ddim"),
+            Way(partial(ddim, eta=switches.eta)),
+        ),
+    )
+    panels, away = [], []
+    for name, formula, way in ways:
+        run, *_ = bench.run(way, steps)
+        away.append(to_nearest(run.end, bench.data))
+        distance, width = bench.ruler.ratio(run.end), spread(run.end, bench.data)
+        note = words("cost.switches_note", distance=f"{distance:.2f}", spread=f"{width:.2f}", nearest=f"{away[-1]:.3f}")
+        panels.append(Panel(name, formula, _first(run, experiment.particles), (note,)))
+    what = stamp(replace(experiment, steps=steps), " | ".join(panel.title for panel in panels), bench.made_by)
+    return Scene(tuple(panels), bench.data[:GHOST], what), away
+
+
+def _first(run: Trajectory, n: int) -> Trajectory:
+    """The run of the first n particles."""
+    return Trajectory(run.t, run.x[:, :n], run.x0[:, :n], run.mean[:, :n])
+
+
+def chart(costs: Sequence[Cost], chosen: Cost, chance: tuple[float, float]) -> go.Figure:
+    """Distance over network calls, a curve for each way. A click on a point gives its way and steps as customdata."""
+    figure = go.Figure()
+    figure.add_hrect(*chance, fillcolor=GRAY, opacity=0.2, line_width=0)
+    corner = {"xref": "paper", "x": 0, "xanchor": "left", "y": math.log10(chance[0]), "yanchor": "bottom"}
+    figure.add_annotation(text=words("cost.chance"), showarrow=False, **corner)
+    figure.add_hline(y=1, line={"color": GRAY, "dash": "dash"})
+    for name in dict.fromkeys(cost.way for cost in costs):
+        hue, symbol = LOOKS[name]
+        colour = LIGHT.hues[hue]
+        curve = [cost for cost in costs if cost.way == name]
+        figure.add_scatter(
+            x=[cost.calls for cost in curve],
+            y=[cost.distance for cost in curve],
+            customdata=[[cost.way, cost.steps] for cost in curve],
+            text=[_hover(cost) for cost in curve],
+            hoverinfo="text",
+            mode="lines+markers",
+            name=words(f"names.{name}"),
+            line={"color": colour, "width": 2},
+            marker={"symbol": symbol, "size": 10},
+            unselected={"marker": {"opacity": 1}},
+        )
+    ring = {"symbol": "circle-open", "size": 22, "color": ORANGE, "line": {"width": 3}}
+    figure.add_scatter(
+        x=[chosen.calls], y=[chosen.distance], mode="markers", marker=ring, showlegend=False, hoverinfo="skip"
+    )
+    ticks = [digit * 10**power for power in range(-1, 4) for digit in (1, 2, 5)]
+    logarithmic = {"type": "log", "tickvals": ticks, "fixedrange": True}
+    figure.update_xaxes(**logarithmic, title={"text": words("cost.calls_axis"), "standoff": 4})
+    heights = [height for height in (*chance, *(cost.distance for cost in (*costs, chosen))) if math.isfinite(height)]
+    ends = [math.log10(min(heights) / 1.15), math.log10(max(heights) * 1.3)]
+    figure.update_yaxes(**logarithmic, range=ends, ticktext=[f"{tick:g}×" for tick in ticks])
+    return figure.update_layout(
+        title={"text": words("cost.chart_title"), "font_size": 15},
+        height=470,
+        margin={"l": 8, "r": 8, "t": 32, "b": 8},
+        legend={"x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
+        hovermode="closest",
+        dragmode=False,
+    )
+
+
+def _hover(cost: Cost) -> str:
+    return words(
+        "cost.hover",
+        name=words(f"names.{cost.way}"),
+        steps=cost.steps,
+        calls=cost.calls,
+        distance=f"{cost.distance:.2f}",
+        spread=f"{cost.spread:.2f}",
+        seconds=f"{cost.seconds:.3f}",
+    )
+
+
+def one_jump(x: Tensor, data: Tensor) -> go.Figure:
+    """Samples x (N, 2) over the data; a ring around the mean of the data."""
+    figure = go.Figure()
+    for name, points, marker in (
+        ("data", data[:SAMPLES], {"size": 4, "color": GRAY, "opacity": 0.4}),
+        (
+            "mean",
+            data.mean(0, keepdim=True),
+            {"size": 24, "symbol": "circle-open", "color": BLUE, "line": {"width": 2}},
+        ),
+        ("samples", x, {"size": 5, "color": ORANGE, "opacity": 0.7}),
+    ):
+        horizontal, vertical = points.T.numpy()
+        figure.add_scatter(x=horizontal, y=vertical, mode="markers", marker=marker, name=words(f"cost.{name}"))
+    axis = {"range": [-2.6, 2.6], "fixedrange": True, "visible": False}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis, scaleanchor="x")
+    legend = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0, "yanchor": "top"}
+    return figure.update_layout(height=400, margin={"l": 8, "r": 8, "t": 8, "b": 40}, legend=legend, hovermode=False)

@@ -1,0 +1,115 @@
+"""Predictors as vector fields, side by side with the exact one, at every t."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from toydiff import field
+from toydiff.draw.scene import Kind, Panel, Scene
+from toydiff.draw.scenes import GHOST, contours, stamp
+from toydiff.exact import Model
+from toydiff.experiment import Experiment
+from toydiff.schedules import Schedule
+from toydiff.text import words
+from toydiff.trajectory import Trajectory
+
+FRAMES = 101  # at most: of a longer run every second or fifth time is shown
+ARROWS = 27  # in a row; and cells of the heat map
+HEAT = 1.0  # where its scale ends: the length of an error of eps, which is itself of length 1.25 on average
+HALF_WIDTH = 3.3
+MIDDLE, PLACES = 0.3, 0.9  # of `Probe.reach`: below, the field points to the middle; above, to places of the data
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What the exact predictor says. It depends on data and schedule alone: computed once for all networks."""
+
+    experiment: Experiment
+
+    @cached_property
+    def times(self) -> Tensor:
+        """(F,): the times that are shown, T ... 0."""
+        T = self.experiment.T
+        return torch.linspace(T, 0, min(T + 1, FRAMES)).round().long()
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return self.experiment.noise_schedule()
+
+    @cached_property
+    def arrows(self) -> Tensor:
+        """(F, A, 2): the exact eps at the places of the arrows."""
+        return field.field(self.experiment.exact(), field.grid(ARROWS, HALF_WIDTH), self.times)
+
+    @cached_property
+    def probe(self) -> field.Probe:
+        """Measures networks at these times."""
+        return field.Probe(self.experiment.exact(), self.schedule, self.experiment.data(), self.times, 100)
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The exact field, with what it says in words at each time."""
+        run = self.run(self.experiment.exact())
+        notes = tuple(map(_in_words, self.probe.reach().tolist(), self.probe.nearest().tolist()))
+        return Panel(words("page.exact"), words("formulas.exact"), run, notes, arrows=self.arrows)
+
+    @cached_property
+    def base(self) -> Scene:
+        """The scene with the exact field alone."""
+        experiment, data = self.experiment, self.experiment.data()
+        kinds = {"eps": (torch.zeros(1), torch.ones(1))} | {
+            name: coefficients(self.schedule, self.times)
+            for name, coefficients in {"score": field.score, "next_step": field.next_step}.items()
+        }
+        return Scene(
+            (self.panel,),
+            data[:GHOST],
+            stamp(experiment, words(f"names.{experiment.sampler}"), words("page.exact")),
+            half_width=HALF_WIDTH,
+            places=field.grid(ARROWS, HALF_WIDTH),
+            spacing=2 * HALF_WIDTH / ARROWS,
+            kinds=tuple(
+                Kind(words(f"field.{name}"), *(part.expand(len(self.times)) for part in parts))
+                for name, parts in kinds.items()
+            ),
+            heat_max=HEAT,
+            density=contours(experiment),
+        )
+
+    def run(self, model: Model) -> Trajectory:
+        """A reverse run, at the times that are shown."""
+        return self.experiment.reverse(model, self.experiment.sampler).at(self.times)
+
+
+def field_scene(truth: Truth, networks: Mapping[str, Model], made_by: str) -> tuple[Scene, dict[str, Tensor]]:
+    """Each network's field, the exact one, and, of a single network, the difference as a heat map. And the error of
+    each network at each time, (F,). networks: by the titles of their panels; made_by: for the stamp."""
+    base, errors, panels = truth.base, {}, []
+    for title, model in networks.items():
+        errors[title] = truth.probe.error(model)
+        notes = tuple(words("field.error", error=f"{error:.2f}") for error in errors[title].tolist())
+        arrows = field.field(model, field.grid(ARROWS, HALF_WIDTH), truth.times)
+        panels.append(Panel(title, words("formulas.network"), truth.run(model), notes, arrows=arrows))
+    panels.append(truth.panel)
+    if len(networks) == 1:
+        panels.append(_difference(truth, panels[0]))
+    what = stamp(truth.experiment, words(f"names.{truth.experiment.sampler}"), made_by)
+    return replace(base, panels=tuple(panels), stamp=what), errors
+
+
+def _difference(truth: Truth, network: Panel) -> Panel:
+    assert network.arrows is not None
+    heat = (network.arrows - truth.arrows).norm(dim=2).reshape(-1, ARROWS, ARROWS)
+    nobody = torch.full_like(network.trajectory.x, torch.nan)
+    empty = Trajectory(network.trajectory.t, nobody, nobody, nobody)
+    return Panel(words("field.difference"), words("formulas.difference"), empty, network.notes, heat=heat)
+
+
+def _in_words(reach: float, nearest: float) -> str:
+    key = "middle" if reach < MIDDLE else "places" if reach > PLACES else "between"
+    return words(f"field.{key}", reach=f"{reach:.0%}", nearest=f"{nearest:.2f}")

@@ -1,0 +1,130 @@
+"""What a network is asked for, in pictures: walks that end in one place, their noise, and the answers to one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+from toydiff.bound import Normal
+from toydiff.draw.charts import BLUE, GRAY, ORANGE
+from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.scenes import GHOST, stamp
+from toydiff.draw.style import LIGHT
+from toydiff.experiment import Experiment
+from toydiff.text import words
+from toydiff.trajectory import Trajectory
+from toydiff.walks import Walks, given
+
+HALF_WIDTH, WIDEST = 3.3, 9.0  # of a view: as everywhere; and where an arrow of length 1 can still be seen
+FRAMES = 100  # of a film that counts walks: the first ones one by one, then more and more at once
+COLOURS, PINK = (BLUE, ORANGE), LIGHT.hues[9]
+WIDTHS = (4.5, 2.0)  # of the lines of two predictors: where they agree, both can be seen
+TICKS = [10.0**power for power in range(-12, 4)]
+CIRCLE = torch.linspace(0, 2 * math.pi, 73)
+
+
+def arrivals_scene(experiment: Experiment, run: Trajectory) -> Scene:
+    """Whole walks from the data to the place, which a dot marks: t = 0 ... `experiment.time`."""
+    dot = torch.zeros(len(run.t), 1, 2)  # an arrow without length
+    wide = max(HALF_WIDTH, abs(experiment.x) + 0.3, abs(experiment.y) + 0.3)
+    return _scene(
+        experiment, Panel(words("target.arrivals"), words("formulas.chain"), run, arrows=dot), half_width=wide
+    )
+
+
+def noises_scene(experiment: Experiment, walks: Walks) -> Scene:
+    """All noise of the walks, and that of their last step: a dot at the tip of each, the arrow is their mean so far."""
+    place = torch.tensor([experiment.x, experiment.y])
+    closed = given(experiment.data(), experiment.noise_schedule(), experiment.time, place)
+    counts = torch.logspace(0, math.log10(len(walks.x)), FRAMES).round().long().unique()
+    added = torch.arange(len(walks.x)) < counts[:, None]  # (F, n)
+    panels = []
+    for name, noise, variance in (("total", walks.eps, closed.total), ("last-step", walks.last, closed.last)):
+        x = place + added[..., None] * noise  # who is not there yet waits at the place
+        means = torch.stack([noise[:n].mean(0) for n in counts])
+        notes = tuple(_note(noise[:n], variance.item()) for n in counts)
+        run = Trajectory(counts, x, x, x)
+        panels.append(Panel(words(f"names.{name}"), words(f"target.{name}"), run, notes, means[:, None]))
+    wide = 1.7 * walks.last.var(0).mean().sqrt().item()
+    half_width = min(max(HALF_WIDTH, wide), WIDEST)
+    return _scene(experiment, *panels, half_width=half_width, clock="walks", start=walks.x0)
+
+
+def _note(noise: Tensor, variance: float) -> str:
+    x, y = noise.mean(0).tolist()
+    measured = f"{noise.var(0).mean():.3g}" if len(noise) > 1 else "–"
+    return words("target.note", x=f"{x:.2f}", y=f"{y:.2f}", measured=measured, variance=f"{variance:.3g}")
+
+
+def _scene(experiment: Experiment, *panels: Panel, **options: Any) -> Scene:
+    """A scene whose arrows stand at the place of the experiment."""
+    x, y = experiment.x, experiment.y
+    what = stamp(experiment, words("target.at", x=f"{x:g}", y=f"{y:g}", t=experiment.time), words("page.no_network"))
+    return Scene(panels, experiment.data()[:GHOST], what, places=torch.tensor([[x, y]]), **options)
+
+
+def variance_chart(variance: Tensor, times: Tensor, measured: Tensor) -> go.Figure:
+    """The variance of both targets over t: as lines 1, and of the last step `variance` (T,); as points what was
+    `measured`, (K, 2), at `times` (K,)."""
+    figure, T = go.Figure(), len(variance)
+    lines = torch.stack([torch.ones(T), variance])
+    for name, line, points, colour in zip(("total", "last-step"), lines, measured.T, COLOURS, strict=True):
+        name = words(f"names.{name}")
+        t = list(range(1, T + 1))
+        figure.add_scatter(x=t, y=line.tolist(), name=name, mode="lines", line={"color": colour, "width": 2})
+        dots = {"x": times.tolist(), "y": points.tolist(), "name": words("target.measured", name=name)}
+        marker = {"color": colour, "size": 9, "symbol": "circle-open", "line": {"width": 2}}
+        figure.add_scatter(**dots, mode="markers", marker=marker, showlegend=False)
+    return _over_t(figure, T, words("target.variance_title"))
+
+
+def bound_chart(terms: Mapping[str, Tensor]) -> go.Figure:
+    """L_{t-1} over t = 2 ... T, of each predictor: terms (T + 1, n), as `toydiff.bound.bound` gives them."""
+    figure, T = go.Figure(), 0
+    for (name, nats), colour, width in zip(terms.items(), COLOURS, WIDTHS, strict=False):
+        T = len(nats) - 1
+        line = {"color": colour, "width": width}
+        values = nats[1:-1].mean(1).tolist()
+        figure.add_scatter(x=list(range(2, T + 1)), y=values, name=name, mode="lines", line=line)
+    return _over_t(figure, T, words("target.bound_title"))
+
+
+def _over_t(figure: go.Figure, T: int, title: str) -> go.Figure:
+    figure.update_xaxes(title={"text": "t", "standoff": 0}, range=[0, T * 1.01], fixedrange=True)
+    figure.update_yaxes(type="log", tickvals=TICKS, tickformat="~g", fixedrange=True)
+    legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+    margin = {"l": 8, "r": 8, "t": 64, "b": 8}
+    return figure.update_layout(title_text=title, title_font_size=15, height=300, margin=margin, legend=legend)
+
+
+def step_chart(truth: Normal, students: Mapping[str, Normal], x0: Tensor, x: Tensor) -> go.Figure:
+    """One step back from x (1, 2) in the plane: the Gaussians as circles with their std as radius. The view is as wide
+    as they need; the way to x0 (1, 2) may lead out of it."""
+    figure = go.Figure()
+    way = torch.cat([x, x0]).T.tolist()
+    figure.add_scatter(x=way[0], y=way[1], name=words("target.way"), mode="lines", line={"color": GRAY, "dash": "dot"})
+    for name, point, symbol in (("xₜ", x, "diamond-open"), ("x₀", x0, "star")):
+        marker = {"color": PINK, "size": 15, "symbol": symbol, "line": {"width": 2, "color": PINK}}
+        figure.add_scatter(x=[point[0, 0].item()], y=[point[0, 1].item()], name=name, mode="markers", marker=marker)
+    answers = {words("target.truth"): truth, **students}
+    for (name, normal), colour, width in zip(answers.items(), (GRAY, *COLOURS), (3.0, *WIDTHS), strict=False):
+        (mx, my), std = normal.mean[0].tolist(), normal.var.sqrt().item()
+        px, py = (mx + std * CIRCLE.cos()).tolist(), (my + std * CIRCLE.sin()).tolist()
+        figure.add_scatter(
+            x=px, y=py, name=name, mode="lines", line={"color": colour, "width": width}, hoverinfo="skip"
+        )
+        marker = {"color": colour, "size": 10, "symbol": "x" if normal is truth else "circle"}
+        figure.add_scatter(x=[mx], y=[my], name=name, mode="markers", marker=marker, showlegend=False)
+    reach = [(normal.mean - truth.mean).norm() + normal.var.sqrt() for normal in answers.values()]
+    far = 1.15 * max([part.item() for part in reach] + [(x - truth.mean).norm().item()])
+    mx, my = truth.mean[0].tolist()
+    figure.update_xaxes(range=[mx - far, mx + far], fixedrange=True, constrain="domain")
+    figure.update_yaxes(range=[my - far, my + far], fixedrange=True, scaleanchor="x", constrain="domain")
+    margin = {"l": 8, "r": 8, "t": 8, "b": 8}
+    legend = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.1, "yanchor": "top", "font": {"size": 13}}
+    return figure.update_layout(height=440, margin=margin, legend=legend)

@@ -1,0 +1,123 @@
+"""What the page of costs keeps: the measured runs, the scenes; and what a click on its chart chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from toydiff.draw import costs as draw
+from toydiff.draw.costs import Bench, Cost, Switches
+from toydiff.draw.scene import Scene
+from toydiff.exact import Model
+from toydiff.experiment import Experiment
+from toydiff.text import words
+from toydiff.ui import state
+from toydiff.ui.runs import kept
+
+Made = TypeVar("Made")
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def exact_bench(experiment: Experiment) -> Bench:
+    """Measures with the exact predictor. Shared by all sessions, and so is every run that it has measured."""
+    return Bench(experiment, experiment.exact())
+
+
+def bench(experiment: Experiment, trained: tuple[Model, int] | None) -> Bench:
+    """Measures with the network of this session, trained for so many steps; with the exact predictor if None."""
+    experiment = experiment.training  # what one looks at does not matter here
+    if trained is None:
+        return exact_bench(experiment)
+    return kept("bench", (experiment, trained[1]), lambda: Bench(experiment, *trained))
+
+
+def measured(bench: Bench) -> list[Cost]:
+    """All points of the chart, with a bar while they are measured."""
+    bar, done, total = st.progress(0.0), 0, sum(steps for _, steps in bench.plan)
+    costs = []
+    for way, steps in bench.plan:
+        costs.append(bench.cost(way, steps))
+        done += steps
+        # a rerun of the page can end this function here: what was measured is kept
+        bar.progress(done / total, words("cost.measuring", way=words(f"names.{way}"), steps=steps))
+    bar.empty()
+    return costs
+
+
+def run_scene(bench: Bench, experiment: Experiment) -> Scene:
+    """The run that the experiment asks for."""
+    key = (experiment.sampler, experiment.steps, experiment.particles)
+    return _once("cost-run", bench, key, lambda: draw.run_scene(bench, experiment))
+
+
+def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> tuple[Scene, list[float]]:
+    """The three runs of the switches."""
+    key = (experiment.particles, *switches)
+    return _once("cost-switches", bench, key, lambda: draw.switches_scene(bench, experiment, switches))
+
+
+def _once(name: str, bench: Bench, key: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """What `make` makes of a bench, once for a key: for all sessions, or for this one if the bench is its own."""
+    if bench.trained is None:
+        return cast(Made, _shared((name, bench.experiment, *key), make))
+    with st.spinner(words("page.computing")):
+        return kept(name, (bench, *key), make)
+
+
+@st.cache_resource(max_entries=24, show_spinner=words("page.computing"))
+def _shared(key: tuple[object, ...], _make: Callable[[], object]) -> object:
+    return _make()
+
+
+def choose(chart: str) -> None:
+    """The point that was clicked becomes the run of the experiment. A click beside all points changes nothing."""
+    points = st.session_state[chart].selection.points
+    if points and "customdata" in points[0]:
+        sampler, steps = points[0]["customdata"]
+        T = st.session_state.experiment.T
+        state.change(sampler=sampler, steps=0 if steps == T else steps)
+
+
+def need(way: str, calls: int | None) -> str:
+    """One entry of the list of how many calls are enough."""
+    return words("cost.need", name=words(f"names.{way}"), calls=words("cost.never") if calls is None else calls)
+
+
+def table(costs: Sequence[Cost]) -> None:
+    """All that was measured."""
+    columns = {name: words(f"cost.{name}") for name in Cost._fields}
+    rows = [cost._replace(way=words(f"names.{cost.way}")) for cost in sorted(costs, key=lambda cost: cost.way)]
+    st.dataframe(
+        [dict(zip(columns.values(), row, strict=True)) for row in rows],
+        hide_index=True,
+        column_config={
+            columns[name]: st.column_config.NumberColumn(format=form)
+            for name, form in (("seconds", "%.3f"), ("distance", "%.2f"), ("spread", "%.2f"))
+        },
+    )
+
+
+def switches(middle: DeltaGenerator, right: DeltaGenerator) -> Switches:
+    """Three switches: for the middle run the variance of DDPM and the noise of its last step, for the right one eta."""
+    sigma = middle.radio(
+        words("cost.variance"),
+        ("ddpm-beta", "ddpm"),
+        format_func=lambda name: words("cost.beta" if name == "ddpm-beta" else "cost.beta-tilde"),
+        horizontal=True,
+        key="cost-variance",
+    )
+    noisy_end = middle.toggle(
+        words("cost.last"), True, key="cost-last", disabled=sigma == "ddpm", help=words("cost.last_help")
+    )
+    st.session_state["cost-eta"] = st.session_state.experiment.eta  # the experiment is the truth
+
+    def changed() -> None:
+        state.change(eta=st.session_state["cost-eta"])
+
+    eta = right.slider(
+        words("fields.eta"), 0.0, 1.0, step=0.05, key="cost-eta", help=words("help.eta"), on_change=changed
+    )
+    return Switches(sigma, noisy_end, eta)

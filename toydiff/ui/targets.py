@@ -1,0 +1,154 @@
+"""What the page "Why predict all of the noise?" computes, once for all who look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from toydiff import walks
+from toydiff.bound import bound, kl, posterior, student
+from toydiff.draw.scene import Scene
+from toydiff.draw.targets import arrivals_scene, bound_chart, noises_scene, step_chart
+from toydiff.exact import Model
+from toydiff.experiment import Experiment
+from toydiff.samplers import SAMPLERS
+from toydiff.text import words
+from toydiff.training import last_step_variance
+from toydiff.ui import state
+from toydiff.ui.runs import kept, network
+from toydiff.walks import Walks
+
+WHOLE, MANY = 40, 400  # walks that are shown from the data on, and walks whose noise is
+FEW = 8  # of fewer nothing can be said
+POINTS = 12  # times at which the variance is measured
+WORK, LEAST = (
+    2**25,
+    32,
+)  # times, data points and particles of a bound, multiplied: a fraction of a second. The fewest particles
+SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
+STILL = {"displayModeBar": False}  # charts without a toolbar
+
+
+def take_picked(key: str) -> None:
+    """A place that was picked in the player `key` since the last run becomes that of the experiment."""
+    picked = st.session_state.get(f"{key}-picked")
+    if picked is not None and picked != st.session_state.get(f"{key}-taken"):
+        st.session_state[f"{key}-taken"] = picked
+        x, y = (round(min(max(at, -5.0), 5.0), 2) for at in picked)
+        state.change(x=x, y=y)
+
+
+@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
+def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
+    """Whole walks to the place; many more walks there; and their noise, None if they are fewer than FEW. Shared by all
+    sessions: never changed."""
+    data, schedule, t = experiment.data(), experiment.noise_schedule(), experiment.time
+    place = torch.tensor([experiment.x, experiment.y])
+    whole = walks.whole_walks(data, schedule, t, place, WHOLE, experiment.generator(6))
+    many = walks.walks_through(data, schedule, t, place, MANY, experiment.generator(7))
+    noises = noises_scene(experiment, many) if len(many.x) >= FEW else None
+    return arrivals_scene(experiment, whole), many, noises
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
+    """Times (K,), the variance of both targets measured there (K, 2); and of the last step in closed form, (T,)."""
+    schedule = experiment.noise_schedule()
+    times = torch.linspace(1, experiment.T, POINTS).round().long().unique()
+    measured = walks.variances(experiment.data(), schedule, times, MANY, experiment.generator(8))
+    return times, measured, last_step_variance(schedule, torch.arange(1, experiment.T + 1))
+
+
+def predictors(experiment: Experiment) -> dict[str, Model]:
+    """Whose answers are compared: the exact predictor, and this session's network if there is one."""
+    students, trained = {words("page.exact"): experiment.exact()}, network(experiment)
+    return students if trained is None else students | {words("page.network", steps=f"{trained[1]:,}"): trained[0]}
+
+
+def sigma_control() -> str:
+    """Which variance the student's step has: a key of SAMPLERS."""
+    return st.segmented_control(
+        words("target.sigma"),
+        tuple(SIGMA),
+        default="ddpm",
+        required=True,
+        format_func=lambda name: SIGMA[name],
+        help=words("target.sigma_help"),
+        key="sigma",
+    )
+
+
+@st.fragment
+def one_step(experiment: Experiment, models: Mapping[str, Model], sampler: str) -> None:
+    """One particle at one time: the answer and the students' answers as circles, and how far apart they are."""
+    picture, numbers = st.columns([3, 2], vertical_alignment="center")
+    with numbers:
+        t = st.slider(words("target.time"), 2, experiment.T, max(2, experiment.T // 20), key=f"step-{experiment.T}")
+        number = st.number_input(words("target.particle"), 1, 1000, key="particle", help=words("target.particle_help"))
+    schedule = experiment.noise_schedule()
+    x0, x = _particle(experiment, number, t)
+    truth = posterior(schedule, x0, x, t)
+    students = {name: student(model, schedule, SAMPLERS[sampler], x, t) for name, model in models.items()}
+    numbers.table(
+        {
+            words("target.predictor"): list(students),
+            words("target.distance"): [f"{(p.mean - truth.mean).norm():.3g}" for p in students.values()],
+            words("target.radius"): [f"{p.var.sqrt():.3g}" for p in students.values()],
+            words("target.nats"): [f"{kl(truth, p).item():.3g}" for p in students.values()],
+        },
+        hide_index=True,
+    )
+    alt = words("target.step_alt", t=t)
+    picture.plotly_chart(step_chart(truth, students, x0, x), key="step", config=STILL, alt=alt)
+
+
+def _particle(experiment: Experiment, number: int, t: int) -> tuple[Tensor, Tensor]:
+    """x_0 and x_t, (1, 2): a data point, jumped to t with a noise that it keeps for all t."""
+    generator, data = experiment.generator(100 + number), experiment.data()
+    x0 = data[torch.randint(len(data), (1,), generator=generator)]
+    return x0, experiment.noise_schedule().noised(x0, torch.randn(1, 2, generator=generator), t)
+
+
+def bounds(experiment: Experiment, models: Mapping[str, Model], sampler: str) -> dict[str, Tensor]:
+    """By predictor: the terms of the bound (T + 1, n), for the same n data points and the same x_t."""
+    return {
+        name: _exact_bound(experiment, sampler)
+        if name == words("page.exact")
+        else kept("bound", (experiment, sampler, name), partial(_bound, experiment, model, sampler))
+        for name, model in models.items()
+    }
+
+
+@st.cache_data(max_entries=50, show_spinner=words("target.computing"))
+def _exact_bound(experiment: Experiment, sampler: str) -> Tensor:
+    return _bound(experiment, experiment.exact(), sampler)
+
+
+def _bound(experiment: Experiment, model: Model, sampler: str) -> Tensor:
+    n = min(max(WORK // (experiment.T * experiment.points), LEAST), MANY)
+    data, schedule = experiment.data(), experiment.noise_schedule()
+    return bound(model, data, schedule, SAMPLERS[sampler], n, experiment.generator(9))
+
+
+def show_bounds(terms: Mapping[str, Tensor]) -> None:
+    """The terms as a table, and those of the steps over t."""
+    picture, numbers = st.columns([3, 2], vertical_alignment="center")
+    alt = words("target.bound_alt", names=", ".join(terms))
+    picture.plotly_chart(bound_chart(terms), key="bounds", config=STILL, alt=alt)
+    parts = {"start": slice(-1, None), "steps": slice(1, -1), "first": slice(0, 1), "all": slice(None)}
+    rows = {words("target.term"): [words(f"target.{part}") for part in parts]}
+    for name, nats in terms.items():
+        rows[name] = [_with_error(nats[part].sum(0)) for part in parts.values()]
+    numbers.table(rows, hide_index=True)
+
+
+def _with_error(nats: Tensor) -> str:
+    return words("target.sum", mean=_number(nats.mean().item()), error=_number(nats.std().item() / len(nats) ** 0.5))
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.0e}"
