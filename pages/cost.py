@@ -7,10 +7,9 @@ from toydiff.draw.costs import DRAWS, FEW, SAMPLES
 from toydiff.metrics import spread
 from toydiff.samplers import WAYS
 from toydiff.schedules import NOISE
-from toydiff.text import prose, words
-from toydiff.ui import costs, page, state
+from toydiff.text import words
+from toydiff.ui import costs, page
 from toydiff.ui.export import film_with_export
-from toydiff.ui.runs import exploded, network
 
 STILL = {"displayModeBar": False}
 
@@ -19,17 +18,7 @@ fields = ("predictor", "dataset", "points", "schedule", "T", "strength", "sample
 experiment = page.settings(*fields)
 page.say("cost", "question")
 
-trained = network(experiment) if experiment.predictor == "network" else None
-if trained is not None:
-    state.change(trained=trained[1])  # the link says which network made the picture
-elif experiment.predictor == "network":
-    if exploded(experiment) is not None:
-        page.say_if_exploded(state.current_run())
-    steps = experiment.trained or 3000
-    st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
-    if st.button(words("reverse.train", steps=f"{steps:,}"), type="primary", key="train-now"):
-        page.train_now(steps)
-        st.rerun()
+trained = page.network(experiment)
 bench = costs.bench(experiment, trained)
 schedule = experiment.noise_schedule()
 

@@ -2,15 +2,12 @@
 
 from dataclasses import replace
 
-import streamlit as st
-
 from toydiff.draw.scenes import THREE_WAYS
 from toydiff.metrics import coverage, perfect_samples, spread
 from toydiff.schedules import NOISE
-from toydiff.text import prose, words
-from toydiff.ui import page, state
+from toydiff.ui import page
 from toydiff.ui.export import film_with_export
-from toydiff.ui.runs import exact_scene, exploded, network, network_scene
+from toydiff.ui.runs import exact_scene, network_scene
 
 CROWD = 16  # particles: of fewer, the width says nothing
 
@@ -18,20 +15,10 @@ page.begin("reverse")
 experiment = page.settings("predictor", "dataset", "points", "schedule", "T", "strength", "steps", "particles", "seed")
 page.say("reverse", "question")
 
-trained = network(experiment) if experiment.predictor == "network" else None
-if experiment.predictor == "network" and trained is None:
-    if exploded(experiment) is not None:
-        page.say_if_exploded(state.current_run())
-    steps = experiment.trained or 3000
-    st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
-    if st.button(words("reverse.train", steps=f"{steps:,}"), type="primary", key="train-now"):
-        page.train_now(steps)
-        st.rerun()
-
+trained = page.network(experiment)
 if trained is None:
     scene = exact_scene(replace(experiment, predictor="exact", trained=0))
 else:
-    state.change(trained=trained[1])  # the link says which network made the picture
     scene = network_scene(experiment, *trained)
 film_with_export(
     scene,

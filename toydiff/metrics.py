@@ -12,18 +12,24 @@ def sliced_wasserstein(x: Tensor, y: Tensor, projections: int = 256) -> float:
     On a line the best way to move one cloud onto another is to match them in sorted order; this averages the cost
     over random lines (Bonneel et al. 2015). Not finite if a cloud is not.
     """
-    x, y = x.flatten(1).double(), y.flatten(1).double()
+    return _apart(_shadows(x, projections), _shadows(y, projections))
+
+
+def _shadows(x: Tensor, projections: int = 256) -> Tensor:
+    """(projections, N): the cloud seen along each line, in sorted order. The lines are always the same."""
+    x = x.flatten(1).double()
     line = torch.randn(x.shape[1], projections, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
-    line = line / line.norm(dim=0)
-    x, y = (x @ line).sort(0).values, (y @ line).sort(0).values
-    if len(x) != len(y):  # compare the same quantiles of both
-        n = max(len(x), len(y))
-        x, y = _resampled(x, n), _resampled(y, n)
-    return (x - y).square().mean().sqrt().item()
+    return ((line / line.norm(dim=0)).T @ x.T).sort(1).values
 
 
-def _resampled(sorted_values: Tensor, n: int) -> Tensor:
-    return sorted_values[torch.arange(n) * len(sorted_values) // n]
+def _apart(x: Tensor, y: Tensor) -> float:
+    n = max(x.shape[1], y.shape[1])  # compare the same quantiles of both
+    return (_resampled(x, n) - _resampled(y, n)).square().mean().sqrt().item()
+
+
+def _resampled(shadows: Tensor, n: int) -> Tensor:
+    count = shadows.shape[1]
+    return shadows if count == n else shadows[:, torch.arange(n) * count // n]
 
 
 def perfect_samples(data: Tensor, n: int, draws: int) -> list[Tensor]:
@@ -41,11 +47,12 @@ class Ruler:
 
     def __init__(self, data: Tensor, n: int = 2000, draws: int = 6) -> None:
         self.reference, *others = perfect_samples(data, n, draws + 1)
+        self._shadows = _shadows(self.reference)
         self.floor = sum(self.distance(other) for other in others) / draws
 
     def distance(self, x: Tensor) -> float:
         """The sliced Wasserstein distance of samples x (N, *shape) from the reference."""
-        return sliced_wasserstein(x, self.reference)
+        return _apart(_shadows(x), self._shadows)
 
     def ratio(self, x: Tensor) -> float:
         """The distance as a multiple of the floor."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from contourpy import LineType, contour_generator
+from matplotlib import get_data_path
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -82,33 +85,33 @@ def images(
     for i, p in enumerate(panels):
         x, top = EDGE + i * (SIDE + GAP), floor + SIDE
         stage = sheet.stage(x, floor, scene, above=HEAD, below=note_height)
-        clock = sheet.write(x + SIDE - 9, top + 21, "", 15, family=MONO, weight="bold", ha="right")
         room = SIDE - 27 - 9.1 * max(len(_clock(scene, tick)) for tick in ticks)
         sheet.write(x + 9, top + 22, p.title, 12.5, room, weight="bold")
         sheet.write(x + 9, top + 7, p.formula, 10, SIDE - 18, color=sheet.theme.faint)
-        note = sheet.write(x + 9, floor - 2, "", NOTE, **sheet.block)
         parts: list[_Layer | _Cloud | _Followed] = _layers(stage, scene, p, sheet.theme, kind, equal, density)
         if particles:
             parts.append(cloud := _Cloud(stage, scene, p, sheet.theme, trails and not anatomy, guess))
             if follow is not None:
                 cloud.artists[1].set_alpha(0.4)
                 parts.append(_Followed(stage, scene, p, sheet.theme, follow, anatomy))
-        moving.append((p, parts, clock, note))
+        moving.append((p, parts, x))
 
     sheet.canvas.draw()  # what stands still, once: all that moves is empty yet
     still = sheet.canvas.copy_from_bbox(sheet.figure.bbox)
     for frame in spaced(len(ticks)) if frames is None else frames:
         sheet.canvas.restore_region(still)
-        for p, parts, clock, note in moving:
+        for _, parts, _ in moving:
             for part in parts:
                 part.show(frame)
-            clock.set_text(_clock(scene, ticks[frame]))
-            note.set_text(_wrapped(p.note(frame), NOTE, SIDE - 18))
             for artist in sorted((artist for part in parts for artist in part.artists), key=Artist.get_zorder):
                 sheet.figure.draw_artist(artist)
-            for text in (clock, note):
-                sheet.figure.draw_artist(text)
         picture = sheet.picture()
+        for p, _, x in moving:
+            sheet.print(
+                picture, x + SIDE - 9, floor + SIDE + 21, _clock(scene, ticks[frame]), 15, bold=True, anchor="rs"
+            )
+            note = _wrapped(p.note(frame), NOTE, SIDE - 18)
+            sheet.print(picture, x + 9, floor - 2, note, NOTE, color=sheet.theme.faint)
         heat = any(p.heat is not None for p in panels)
         picture.info = {"comment": scene.stamp, "theme": theme, "heat": heat}  # travels with the picture into the file
         yield picture
@@ -247,6 +250,15 @@ class _Sheet:
             text = text[:-1]
             it.set_text(text.rstrip() + "…")
         return it
+
+    def print(
+        self, picture: Image.Image, x: float, y: float, text: str, size: float, *, bold: bool = False, **look: Any
+    ) -> None:
+        """Text onto a finished picture: what changes in every frame, ten times as fast as `write`."""
+        scale = picture.width / self.width
+        font = _font(f"DejaVuSansMono{'-Bold' if bold else ''}.ttf", size * scale)
+        look = {"fill": look.pop("color", self.theme.ink), "spacing": 0.05 * size * scale} | look
+        ImageDraw.Draw(picture).text((x * scale, (self.height - y) * scale), text, font=font, **look)
 
     def picture(self) -> Image.Image:
         """What is on the canvas, as a copy."""
@@ -426,6 +438,12 @@ def _places(x: Tensor) -> np.ndarray:
     """Tensor (..., 2) to array, with NaN (never drawn) for particles that have diverged."""
     places = x.float().numpy()
     return np.where(np.abs(places).max(axis=-1, keepdims=True) < FAR, places, np.nan)
+
+
+@cache
+def _font(file: str, size: float) -> ImageFont.FreeTypeFont:
+    """One of the fonts that come with matplotlib."""
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", file), size)
 
 
 def _line(paths: np.ndarray) -> np.ndarray:

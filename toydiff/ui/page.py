@@ -9,9 +9,10 @@ from pathlib import Path
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from toydiff.exact import Model
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
-from toydiff.ui import state
+from toydiff.ui import runs, state
 from toydiff.ui.controls import control
 from toydiff.ui.live import Run
 from toydiff.ui.process import prepare
@@ -97,6 +98,23 @@ def say_if_exploded(run: Run) -> None:
     """A sentence if the training of this session has stopped because its loss exploded."""
     if run.diverged_at is not None:
         st.error(prose("train", "diverged", step=f"{run.diverged_at + 1:,}", lr=f"{run.experiment.lr:g}"))
+
+
+def network(experiment: Experiment) -> tuple[Model, int] | None:
+    """The network to show, and after how many steps; None for the exact predictor. Where a network is asked for and
+    there is none: a sentence, and a button that trains one."""
+    trained = runs.network(experiment) if experiment.predictor == "network" else None
+    if trained is not None:
+        state.change(trained=trained[1])  # the link says which network made the picture
+    elif experiment.predictor == "network":
+        if runs.exploded(experiment) is not None:
+            say_if_exploded(state.current_run())
+        steps = experiment.trained or 3000
+        st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
+        if st.button(words("reverse.train", steps=f"{steps:,}"), type="primary", key="train-now"):
+            train_now(steps)
+            st.rerun()
+    return trained
 
 
 def train_now(steps: int) -> None:
