@@ -1,13 +1,17 @@
 """The app in a real browser: what only shows there."""
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.browser import ARGUMENTS, Server, View, Visitors, chromium, served, wait_for
+from toydiff.experiment import Experiment
 from toydiff.text import prose, words
 from toydiff.ui.page import PAGES
 
@@ -365,4 +369,74 @@ def test_a_learning_rate_of_1000_is_explained_and_leaves_nothing_to_pause(visit)
     view.page.get_by_text(beginning("train", "diverged")).wait_for()
     view.until(lambda: view.page.locator(".st-key-go button").is_disabled(), "no button to go on")
     assert view.page.get_by_role("button", name=words("train.reset"), exact=True).is_enabled()
+    healthy(view)
+
+
+# ---------------------------------------------------------------- fields, places, curves, races
+
+
+def test_an_arrow_can_be_read(visit):
+    """What stands under the pictures is what the exact predictor says at the place one points at."""
+    view = visit("field", FAST)
+    view.page.keyboard.press("Home")  # t = T
+    view.until(lambda: not view.playing and view.frame == 0, "the first frame")
+    line = view.page.locator(".player .inspector").first
+    assert line.inner_text() == words("player.hint")
+    box = view.page.locator(".player canvas").nth(1).bounding_box()
+    view.page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
+    view.until(lambda: line.inner_text() != words("player.hint"), "an arrow that is read")
+    numbers = [float(text) for text in re.findall(r"-?\d+(?:\.\d+)?", line.inner_text().replace("−", "-"))]
+    place, exact = torch.tensor([numbers[:2]]), [numbers[i : i + 2] for i in range(2, len(numbers) - 1)]
+    assert place[0].tolist() == pytest.approx([-0.4 * 3.3, 0.6 * 3.3], abs=0.15)  # x to the right, y upwards
+    experiment = Experiment(points=FAST["points"], T=FAST["T"])
+    (best,) = experiment.exact()(place, torch.tensor([experiment.T])).tolist()
+    assert any(vector == pytest.approx(best, rel=0.02, abs=0.02) for vector in exact), (best, numbers)
+    healthy(view)
+
+
+def test_a_click_chooses_the_place(visit):
+    view = visit("target", FAST | {"dataset": "gaussians"})
+    box = view.page.locator(".player canvas").first.bounding_box()
+    view.page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.35 * box["height"])
+
+    def chosen() -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(view.page.url).query))
+
+    view.until(lambda: chosen()["x"] != str(Experiment().x), "the new place in the address")
+    assert float(chosen()["x"]) == pytest.approx(0.2 * 3.3, abs=0.1)
+    assert float(chosen()["y"]) == pytest.approx(0.3 * 3.3, abs=0.1)
+    view.until(lambda: view.at_rest, "the page")
+    healthy(view)
+
+
+def test_a_point_of_the_chart_shows_its_run(visit):
+    view = visit("cost", FAST)
+    point = view.page.locator(".st-key-calls .scatterlayer .trace").nth(4).locator("path.point").nth(4)
+    point.wait_for()
+    view.until(lambda: view.at_rest, "the page")
+    before, box = view.player("hash"), point.bounding_box()
+    view.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    view.until(lambda: view.player("hash") != before, "another film")
+    view.until(lambda: "dpm-solver" in view.page.url, "the way in the address")
+    view.until(lambda: view.at_rest, "the page")
+    healthy(view)
+
+
+def test_two_networks_race_and_go_on_behind_another_page(visit):
+    view = visit("target", NET)
+    view.page.locator(".st-key-targets-go button").click()
+    metrics = view.page.get_by_test_id("stMetricValue")
+
+    def steps() -> int:
+        return max(int(text.replace(",", "")) for text in metrics.all_inner_texts() if text.replace(",", "").isdigit())
+
+    view.until(lambda: steps() > 0, "the first steps")
+    view.go(words("nav.forward"))
+    view.go(words("nav.target"))
+    view.until(lambda: steps() > 0, "the race, where it was")
+    view.page.locator(".st-key-targets-go button").click()
+    view.until(
+        lambda: view.page.locator(".st-key-targets-go").inner_text().strip().endswith(words("train.resume")),
+        "a race that pauses",
+    )
     healthy(view)
