@@ -25,10 +25,8 @@ from toydiff.walks import Walks
 WHOLE, MANY = 40, 400  # walks that are shown from the data on, and walks whose noise is
 FEW = 8  # of fewer nothing can be said
 POINTS = 12  # times at which the variance is measured
-WORK, LEAST = (
-    2**25,
-    32,
-)  # times, data points and particles of a bound, multiplied: a fraction of a second. The fewest particles
+WORK = 2**25  # times, data points and particles of a bound, multiplied: a fraction of a second
+LEAST = 32  # particles of a bound
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
 STILL = {"displayModeBar": False}  # charts without a toolbar
 
