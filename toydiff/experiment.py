@@ -186,9 +186,11 @@ class Experiment:
                     text = params[field.name][:40]
                     problems.append(Problem(field.name, text, allowed(field.name), field.default))
         T = good.get("T", cls.T)
-        for name in UP_TO_T:
-            if good.get(name, 0) > T:
-                problems.append(Problem(name, str(good.pop(name)), f"0 … {T}", getattr(cls, name)))
+        problems += [
+            Problem(name, str(good.pop(name)), f"0 … {T}", getattr(cls, name))
+            for name in UP_TO_T
+            if good.get(name, 0) > T
+        ]
         return cls(**good), problems
 
 
