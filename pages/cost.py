@@ -11,7 +11,7 @@ from toydiff.text import words
 from toydiff.ui import costs, page
 from toydiff.ui.export import film_with_export
 
-STILL = {"displayModeBar": False}
+LEAP = 3  # from so many errors of the second look on, the first step of Heun's method is a leap
 
 page.begin("cost")
 fields = ("predictor", "dataset", "points", "schedule", "T", "strength", "sampler", "steps", "particles", "seed")
@@ -27,11 +27,11 @@ with picture:
     scene = costs.run_scene(bench, experiment)
     film_with_export(scene, key="cost", name=f"toydiff-cost-{experiment.dataset}", autoplay=True, guess="offer")
 with curves:
-    measured = costs.measured(bench)
     chosen = bench.cost(experiment.sampler, experiment.steps or experiment.T)
+    measured = costs.measured(bench, chosen)
     clicked = lambda: costs.choose("calls")  # noqa: E731
     figure, alt = drawn.chart(measured, chosen, bench.chance), words("cost.chart_alt")
-    st.plotly_chart(figure, key="calls", on_select=clicked, selection_mode="points", config=STILL, alt=alt)
+    st.plotly_chart(figure, key="calls", on_select=clicked, selection_mode="points", config=costs.STILL, alt=alt)
     needs = drawn.enough(measured, bench.chance).items()
     page.say("cost", "enough", needs=" · ".join(costs.need(*item) for item in needs))
 with st.expander(words("cost.table")):
@@ -41,7 +41,9 @@ call = sum(cost.seconds for cost in measured) / sum(cost.calls for cost in measu
 page.say("cost", "read", samples=f"{SAMPLES:,}", milliseconds=f"{1000 * call:.1f}", draws=DRAWS)
 page.say("cost", "orders")
 start, end = drawn.first_jump(schedule, 3)
-page.say("cost", "heun", start=f"{start:.3g}", end=f"{end:.2g}", half=f"{(start - end) / 2:.3g}")
+half = (start - end) / 2
+if half > LEAP:
+    page.say("cost", "heun", start=f"{start:,.0f}", end=f"{end:.2g}", half=f"{half:,.0f}")
 
 few = min(FEW, experiment.T)
 text, middle, right = st.columns(3)
@@ -65,4 +67,4 @@ with text:
         page.say("cost", "one-network")
     page.say("cost", "many")
 with picture:
-    st.plotly_chart(drawn.one_jump(one_jump, bench.data), key="one", config=STILL, alt=words("cost.one_alt"))
+    st.plotly_chart(drawn.one_jump(one_jump, bench.data), key="one", config=costs.STILL, alt=words("cost.one_alt"))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from toydiff.draw import charts
-from toydiff.draw.fields import field_scene
+from toydiff.draw.fields import MIDDLE, field_scene
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.controls import training_buttons
@@ -27,7 +27,8 @@ with buttons:
     training_buttons(run, now)
 page.offer_fresh_run(run)
 
-shown = replace(run.experiment, sampler=experiment.sampler, eta=experiment.eta, particles=experiment.particles)
+looks = {name: getattr(experiment, name) for name in ("sampler", "particles")}
+shown = replace(run.experiment, **looks)
 best = truth(shown)
 
 
@@ -56,14 +57,19 @@ def watch(was_running: bool) -> None:
 watch(now.running)
 page.say("field", "read")
 reach = best.probe.reach()
-half = best.times[(reach - 0.5).abs().argmin()]
-page.say("field", "words", T=shown.T, first=f"{reach[0]:.0%}", half=half.item(), last=f"{reach[-1]:.0%}")
+middle = best.times[reach < MIDDLE]
+if len(middle):
+    until = int(middle.min())
+    page.say("field", "words", T=shown.T, first=f"{reach[0]:.0%}", until=until, last=f"{reach[-1]:.0%}")
+else:
+    page.say("field", "words-signal", T=shown.T, first=f"{reach[0]:.0%}")
 page.say("field", "error", T=shown.T)
 
 page.say("field", "no-time")
 told = replace(experiment.training, network="mlp")
 race("time", told, replace(told, network="mlp-no-time"), NAMES)
 pair = state.races()["time"]
+both = replace(pair.experiments[0], **looks)  # which may be of older settings
 
 
 @st.fragment(run_every=3.0 if pair.running else None)
@@ -71,10 +77,10 @@ def watch_pair() -> None:
     networks, steps = pair.predictors()
     made_by = words("page.network", steps=f"{steps:,}")
     fields = dict(zip(NAMES, networks, strict=True))
-    scene, errors = kept("fields", (shown, pair, steps), lambda: field_scene(best, fields, made_by))
-    film_with_export(scene, key="fields", name=f"toydiff-no-time-{shown.dataset}", particles=False, marks="both-errors")
+    scene, errors = kept("fields", (both, pair, steps), lambda: field_scene(truth(both), fields, made_by))
+    film_with_export(scene, key="fields", name=f"toydiff-no-time-{both.dataset}", particles=False, marks="both-errors")
     with st.container(key="both-errors"):
-        chart = charts.over_t(best.times, errors, words("charts.error_title"))
+        chart = charts.over_t(truth(both).times, errors, words("charts.error_title"))
         st.plotly_chart(chart, key="pair", config={"displayModeBar": False}, alt=words("charts.error_alt"))
 
 

@@ -24,7 +24,8 @@ arrivals, walks, noises = targets.walks_to_place(experiment)
 text, film = st.columns([2, 3])
 with text:
     page.say("target", "question")
-    page.say("target", "pick", t=t, shown=arrivals.panels[0].trajectory.x.shape[1], **place)
+    shown = arrivals.panels[0].trajectory.x.shape[1]
+    page.say("target", "pick" if shown else "pick-none", t=t, shown=shown, **place)
 with film:
     film_with_export(arrivals, key="arrivals", name=f"toydiff-walks-{experiment.dataset}", autoplay=True, pick=True)
 if noises is None:
@@ -33,14 +34,16 @@ else:
     page.say("target", "noises", walks=len(walks.x), scale=f"{variances[t - 1] ** 0.5:.2g}")
     film_with_export(noises, key="noises", name=f"toydiff-noise-{experiment.dataset}", autoplay=True, trails=False)
     (x, y), total, last = given(experiment.data(), schedule, t, torch.tensor([experiment.x, experiment.y]))
+    off = {f"off_{name}": f"{(2 * var / len(walks.x)) ** 0.5:.2g}" for name, var in (("total", total), ("last", last))}
     figures = {"x": f"{x:.2f}", "y": f"{y:.2f}", "total": f"{total:.2g}", "last": f"{last:.3g}"}
     if t == 1:
         page.say("target", "first")
     elif total < CERTAIN:
         page.say("target", "certain", disc=f"{DISC**2 / 4:.1g}", **figures)
     else:
-        page.say("target", "same", times=f"{last / total:,.0f}", **figures)
-    page.say("target", "share", share=f"{1 / variances[t - 1]:.1%}")
+        page.say("target", "same", times=f"{last / total:,.0f}", walks=len(walks.x), **off, **figures)
+    scale = variances[t - 1] ** 0.5
+    page.say("target", "share", share=f"{scale**-2:.1%}", root=f"{1 / scale:.0%}", scale=f"{scale:.2g}")
 
 most = f"{variances.max():.1f}"
 page.say("target", "variances", mean=f"{variances.mean():.1f}", most=most, walks=targets.MANY)

@@ -98,7 +98,7 @@ def test_the_exact_predictor_makes_no_error_and_no_answer_makes_all_of_it(schedu
     measured = probe(experiment)
     assert not measured.error(experiment.exact()).any()
     silent = measured.error(lambda x, t: torch.zeros_like(x))
-    assert silent[0].item() == pytest.approx(1, abs=0.06)  # at T eps* is x itself, of variance 1
+    assert silent[0].item() == pytest.approx(2**0.5, abs=0.08)  # at T eps* is x itself, two numbers of variance 1
     half = measured.error(lambda x, t: experiment.exact()(x, t) / 2)
     assert torch.allclose(half, silent / 2, atol=1e-6)
 
@@ -127,4 +127,4 @@ def test_a_learned_field_agrees_with_the_exact_one_near_T():
     cosine = torch.nn.functional.cosine_similarity(learned[:3], best[:3], dim=2)
     assert cosine[:, places.norm(dim=1) > 0.3].min() > 0.999
     error = probe(experiment, times).error(trainer.predictor)
-    assert error[:3].max() < 0.03 < error[3]
+    assert error[:3].max() < 0.04 < error[3]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.test_pages import FAST, NET, experiment, fine, open_page, says, texts
+from tests.test_player import unpacked
 from toydiff.draw.fields import ARROWS, Truth, field_scene
 from toydiff.experiment import Experiment
 from toydiff.field import next_step
@@ -63,7 +64,7 @@ def test_the_arrows_can_be_shown_as_the_next_step(truth):
 
 def test_what_the_field_says_changes_with_t(truth):
     notes = truth.panel.notes
-    parts = [words(f"field.{name}").split("(")[0] for name in ("middle", "between", "places")]
+    parts = [words(f"field.{name}").split(":")[0] for name in ("middle", "between", "places")]
     said = [next(i for i, part in enumerate(parts) if note.startswith(part)) for note in notes]
     assert said == sorted(said)
     assert (said[0], said[-1]) == (0, 2)
@@ -91,8 +92,6 @@ def press(at, key):
 
 
 def test_a_step_of_training_changes_the_learned_field_and_not_the_exact_one():
-    from tests.test_player import unpacked
-
     def arrows(at):
         field = unpacked(at.get("bidi_component")[0].proto.bytes)
         return field.header["panels"]
@@ -114,3 +113,14 @@ def test_new_settings_are_said_and_the_old_field_stays():
     assert experiment(at).dataset == "moons"
     assert says(at, "train", "changed")
     assert "60" not in texts(at)[0]
+
+
+@pytest.mark.parametrize("trained", ["one", "time-one"])
+@pytest.mark.parametrize("T", [12, 20])
+def test_the_race_may_be_of_another_T_than_the_field(trained, T):
+    """Each of the two keeps the settings that it was trained with; the other takes the new ones at once."""
+    at = press(fine(open_page("field", **NET)), trained)
+    at.query_params["T"] = str(T)
+    fine(at.run())
+    frames = [len(unpacked(shown.proto.bytes).header["ticks"]) for shown in at.get("bidi_component")]
+    assert (frames[0], frames[2]) == ((11, T + 1) if trained == "one" else (T + 1, 11))

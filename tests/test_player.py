@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from toydiff.draw.style import HUES, THEMES
 from toydiff.schedules import SCHEDULES
 from toydiff.text import words
 from toydiff.trajectory import Trajectory
+from toydiff.ui import player as player_module
 from toydiff.ui.player import HERE, LABELS, SCRIPTS, TOGGLES, PlayerState, pack
 from toydiff.ui.player.packing import FAR, UNIT
 
@@ -410,3 +412,12 @@ def test_what_can_be_switched_is_part_of_what_an_export_knows():
     html = (HERE / "player.html").read_text("utf-8")
     assert set(re.findall(r'data-toggle="([^"]+)"', html)) == {*TOGGLES, "loop"}
     assert set(TOGGLES) < set(PlayerState._fields)
+
+
+def test_a_place_on_an_axis_is_picked_as_numbers_with_a_point(monkeypatch):
+    """JavaScript sends 0 for 0.0, and a widget for x would not take a whole number."""
+    result = SimpleNamespace(settings={"picked": [0, 1.5]})
+    monkeypatch.setattr(player_module, "_component", lambda **_: result)
+    picked = player_module.player(scene(trajectory()), key="x", pick=True).picked
+    assert picked == (0.0, 1.5)
+    assert all(isinstance(at, float) for at in picked)

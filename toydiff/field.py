@@ -88,8 +88,8 @@ class Probe:
 
     @torch.inference_mode()
     def error(self, model: Model) -> Tensor:
-        """(F,): the root mean square error of eps, per coordinate, at each time."""
-        wrong = (model(self._x, self._t) - self._eps).square().mean(1)
+        """(F,): the length of what is wrong with eps, its root mean square at each time."""
+        wrong = (model(self._x, self._t) - self._eps).square().flatten(1).sum(1)
         return wrong.reshape(len(self.times), -1).mean(1).sqrt()
 
     def reach(self) -> Tensor:

@@ -104,7 +104,8 @@ def race(
     """
     figure = go.Figure()
     for (name, (steps, values)), colour in zip(curves.items(), LANES, strict=True):
-        figure.add_scatter(x=steps, y=values, mode="lines", name=name, line={"color": colour, "width": 2})
+        mode = "lines" if len(steps) > 1 else "markers"
+        figure.add_scatter(x=steps, y=values, mode=mode, name=name, line={"color": colour, "width": 2})
     for goal, colour in zip(goals, LANES if len(goals) > 1 else [GRAY], strict=False):
         figure.add_hline(y=goal, line={"color": colour, "width": 1.5, "dash": "dash"})
         # the place of a text on a log axis is given as its logarithm
@@ -113,9 +114,10 @@ def race(
     shown = [value for _, values in curves.values() for value in values if 0 < value < math.inf] + list(goals)
     decades = math.log10(max(shown) / min(shown)) if shown else 0
     figure.update_xaxes(title={"text": axis, "standoff": 0}, rangemode="tozero", fixedrange=True)
-    # labels at 1, 10, 100, or also at 2 and 5: as many as there is room for
-    dtick = 1 if decades > 2.5 else "D2" if decades > 0.7 else None
-    figure.update_yaxes(type="log", dtick=dtick, minorloglabels="complete", fixedrange=True)
+    # labels at 1, 10, 100, or at more digits: as many as there is room for
+    digits = (1,) if decades > 2.5 else (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 4, 5, 7)
+    ticks = [digit * 10.0**power for power in range(-6, 9) for digit in digits]
+    figure.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], fixedrange=True)
     legend = {"x": 0, "xanchor": "left", "yanchor": "bottom"}
     return _plain(figure, 195).update_layout(title_text=title, margin_t=52, legend=legend)
 

@@ -75,6 +75,10 @@ class Bench:
         """A name for the predictor."""
         return words("page.exact") if self.trained is None else words("page.network", steps=f"{self.trained:,}")
 
+    def known(self, way: str, steps: int) -> bool:
+        """Whether a run has been measured."""
+        return (way, steps) in self._costs
+
     def cost(self, way: str, steps: int) -> Cost:
         """What a run costs; measured when it is first asked for."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import TypeVar, cast
 
 import streamlit as st
@@ -18,6 +19,7 @@ from toydiff.ui import state
 from toydiff.ui.runs import kept
 
 Made = TypeVar("Made")
+STILL = {"displayModeBar": False}  # charts without a toolbar
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -34,16 +36,22 @@ def bench(experiment: Experiment, trained: tuple[Model, int] | None) -> Bench:
     return kept("bench", (experiment, trained[1]), lambda: Bench(experiment, *trained))
 
 
-def measured(bench: Bench) -> list[Cost]:
-    """All points of the chart, with a bar while they are measured."""
-    bar, done, total = st.progress(0.0), 0, sum(steps for _, steps in bench.plan)
-    costs = []
-    for way, steps in bench.plan:
-        costs.append(bench.cost(way, steps))
-        done += steps
-        # a rerun of the page can end this function here: what was measured is kept
-        bar.progress(done / total, words("cost.measuring", way=words(f"names.{way}"), steps=steps))
+def measured(bench: Bench, chosen: Cost) -> list[Cost]:
+    """All points of the chart. While they are measured, a bar, and the curves as far as they are known."""
+    if all(bench.known(*run) for run in bench.plan):
+        return [bench.cost(*run) for run in bench.plan]
+    bar, picture = st.empty(), st.empty()
+    done, total = 0, sum(steps for _, steps in bench.plan)
+    costs: list[Cost] = []
+    for number, runs in groupby(bench.plan, key=lambda run: run[1]):
+        for way, steps in runs:
+            bar.progress(done / total, words("cost.measuring", way=words(f"names.{way}"), steps=steps))
+            # a rerun of the page can end this function here: what was measured is kept
+            costs.append(bench.cost(way, steps))
+            done += steps
+        picture.plotly_chart(draw.chart(costs, chosen, bench.chance), key=f"measuring-{number}", config=STILL)
     bar.empty()
+    picture.empty()
     return costs
 
 

@@ -40,7 +40,7 @@ class Checkpoint(NamedTuple):
     seconds: float  # of training until then, sampling included
     samples: Tensor  # (particles, 2): DDPM, always from the same x_T with the same z
     ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor
-    error: float  # measured in a race: mean |eps_theta - eps*|^2 per coordinate over all t and x_t ~ q(x_t); else nan
+    error: float  # measured in a race: root mean square of |eps_theta - eps*| over all t and x_t ~ q(x_t); else nan
 
 
 class Snapshot(NamedTuple):
@@ -87,7 +87,7 @@ class _Lane:
         experiment, predictor = self.experiment, self.trainer.predictor
         brief = replace(experiment, steps=min(experiment.T, JUMPS))
         samples = brief.reverse(predictor, "ddpm", self.start).end
-        error = self._probe.error(predictor).square().mean().item() if self._probe else math.nan
+        error = self._probe.error(predictor).square().mean().sqrt().item() if self._probe else math.nan
         return samples[: experiment.particles], self._ruler.ratio(samples), error
 
 

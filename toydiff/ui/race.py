@@ -71,7 +71,7 @@ def _scene(race: Race, now: RaceSnapshot, names: tuple[str, str]) -> Scene:
             name,
             words("formulas.ddpm"),
             lane.trajectory,
-            tuple(words("race.note", ratio=f"{point.ratio:.2f}") for point in lane.checkpoints),
+            tuple(words("race.note", ratio=_times(point.ratio)) for point in lane.checkpoints),
         )
         for name, lane in zip(names, now.lanes, strict=True)
     )
@@ -92,9 +92,13 @@ def _numbers(now: RaceSnapshot, names: tuple[str, str]) -> None:
                 loss = f"{lane.losses[-200:].mean():.3g}" if now.step else "–"
                 st.metric(words("train.loss"), loss, help=words("race.loss_help"), width="content")
                 tip = words("train.quality_help", samples=samples)
-                st.metric(words("train.quality"), f"{newest.ratio:.2f} ×", help=tip, width="content")
+                st.metric(words("train.quality"), f"{_times(newest.ratio)} ×", help=tip, width="content")
                 tip = words("race.error_help", samples=samples)
                 st.metric(words("race.error"), f"{newest.error:.3g}", help=tip, width="content")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def _charts(key: str, race: Race, now: RaceSnapshot, names: tuple[str, str]) -> None:

@@ -10,6 +10,7 @@ from streamlit.runtime import Runtime, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from toydiff.experiment import Experiment, Problem
+from toydiff.text import words
 from toydiff.ui.live import Race, Run, Training
 
 
@@ -88,6 +89,7 @@ def only(training: Training) -> Training:
     for other in (run(), *races().values()):
         if other is not None and other is not training and other.running:
             other.pause()
+            st.toast(words("train.other_pauses"), icon=":material/pause:")
     return training
 
 

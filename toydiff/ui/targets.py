@@ -62,8 +62,13 @@ def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def predictors(experiment: Experiment) -> dict[str, Model]:
-    """Whose answers are compared: the exact predictor, and this session's network if there is one."""
+    """Whose answers are compared: the exact predictor, and a network of this session if there is one: that of
+    lesson 2, or the one of this page's race that was asked for all of the noise."""
     students, trained = {words("page.exact"): experiment.exact()}, network(experiment)
+    race = state.races().get("targets")
+    if trained is None and race is not None and race.step and race.experiments[0] == experiment.training:
+        (first, _), steps = race.predictors()
+        trained = first, steps
     return students if trained is None else students | {words("page.network", steps=f"{trained[1]:,}"): trained[0]}
 
 

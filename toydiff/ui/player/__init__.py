@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import streamlit as st
 
@@ -91,7 +91,7 @@ def player(
         marks=marks,
         pick=pick,
     )
-    settings = shown._asdict()
+    settings: dict[str, Any] = shown._asdict()
     result = _component(
         data=data,
         key=key,
@@ -100,5 +100,6 @@ def player(
         on_settings_change=lambda: None,
     )
     settings |= result.settings or {}
-    x, y = settings["picked"] or (None, None)  # JSON makes a list of it
-    return PlayerState(**settings | {"picked": None if x is None else (x, y)})
+    if picked := settings["picked"]:  # JSON makes a list of it, and whole numbers of some
+        settings["picked"] = (float(picked[0]), float(picked[1]))
+    return PlayerState(**settings)
