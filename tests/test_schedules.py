@@ -55,6 +55,19 @@ def test_noised_x0_and_eps_undo_each_other(name, shape):
         assert torch.allclose(x[i], a.sqrt() * x0[i] + (1 - a).sqrt() * eps[i], atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("t", [3, torch.tensor(3), torch.tensor([0, 3, 50])])
+def test_rates_fit_what_they_multiply(dtype, t):
+    """Roots of float64, rounded once: 1 - alpha_bar is tiny near t = 0."""
+    schedule = cosine(50)
+    signal, noise = schedule.rates(t, torch.zeros(3, 1, 8, 8, dtype=dtype))
+    assert signal.dtype == noise.dtype == dtype
+    a = schedule.alpha_bar[t]
+    assert torch.equal(signal.flatten(), a.sqrt().to(dtype).flatten())
+    assert torch.equal(noise.flatten(), (1 - a).sqrt().to(dtype).flatten())
+    assert signal.shape == (() if a.ndim == 0 else (3, 1, 1, 1))
+
+
 DIFFUSERS = {
     "linear": ("linear", 0.02),
     "quadratic": ("scaled_linear", 0.03),

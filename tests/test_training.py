@@ -151,6 +151,53 @@ def test_any_batch_from_2(batch):
     assert it.losses.isfinite().all()
 
 
+@pytest.mark.parametrize("clip", [0, -1.0, math.nan])
+def test_a_wrong_clip_is_refused(clip):
+    with pytest.raises(ValueError, match="clip must be greater than 0"):
+        trainer(clip=clip)
+
+
+def gradients(it, n):
+    """(n,): the norm of the gradient that each step gets."""
+    norms = []
+
+    def note(*_):
+        norms.append(torch.cat([p.grad.flatten() for p in it.model.parameters()]).norm().item())
+
+    it._optimizer.register_step_pre_hook(note)
+    it.advance(n)
+    return norms
+
+
+def test_clipping_bounds_the_gradient_and_nothing_else():
+    plain, clipped, loose = trainer(), trainer(clip=0.1), trainer(clip=1e6)
+    norms = [gradients(it, 20) for it in (plain, clipped, loose)]
+    assert min(norms[0]) > 0.1
+    assert norms[1] == pytest.approx([0.1] * 20, rel=1e-3)
+    assert alike(plain, loose) and norms[0] == norms[2]
+
+
+def test_autocast_is_on_in_the_forward_pass_only_and_left_after_each():
+    """Its cache keeps copies of the weights: held open over several steps, it would train with old ones."""
+    seen = []
+    a, b, full = trainer(autocast=True), trainer(autocast=True), trainer()
+    for it in (a, full):
+        it.model.register_forward_pre_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+        it.model.net.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+        it._optimizer.register_step_pre_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    a.advance(6)
+    assert seen == 6 * [True, torch.bfloat16, False]
+    seen.clear()
+    full.advance(6)
+    assert seen == 6 * [False, torch.float32, False]
+    for _ in range(6):
+        b.advance(1)
+    assert alike(a, b)
+    assert not torch.equal(a.losses, full.losses)
+    assert torch.allclose(a.losses, full.losses, rtol=0.02)
+    assert all(p.dtype == torch.float32 for p in a.predictor.parameters())
+
+
 class Zero(nn.Module):
     """Answers 0 and remembers what it was asked."""
 

@@ -1,14 +1,17 @@
-"""Films from a terminal: python -m toydiff gif --dataset spiral --sampler mean-only --out spiral.gif"""
+"""Films from a terminal: python -m toydiff gif --dataset spiral --sampler mean-only --out spiral.gif
+Training on images, see commands.py: python -m toydiff train-images --data digits --out digits.safetensors"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from toydiff.commands import add_train_images, bar
 from toydiff.experiment import CHOICES, Experiment, allowed
 from toydiff.samplers import WAYS
 from toydiff.text import words
@@ -17,24 +20,30 @@ FIELDS = ("points", "schedule", "T", "strength", "steps", "particles", "seed", "
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns the exit status: 0, or 2 with a sentence about what to change."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Run one command. Returns the exit status: 0, 2 with a sentence about what to change, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
     try:
-        chosen = {name: getattr(options, name) for name in ("dataset", "trained", *FIELDS)}
-        experiment = Experiment(**{name: value for name, value in chosen.items() if value is not None})
-        if options.points is None:
-            experiment = replace(experiment, points=experiment.usual_points)
         if not options.out.parent.is_dir():
             raise ValueError(words("cli.no_folder", folder=options.out.parent))
-        _gif(experiment, options.sampler, options.out, options.theme)
+        return options.run(options)
     except (ValueError, OSError) as error:
-        print(f"toydiff: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # torchrun starts many, and one is enough to say it
+            print(f"toydiff: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _gif(options: argparse.Namespace) -> int:
+    chosen = {name: getattr(options, name) for name in ("dataset", "trained", *FIELDS)}
+    experiment = Experiment(**{name: value for name, value in chosen.items() if value is not None})
+    if options.points is None:
+        experiment = replace(experiment, points=experiment.usual_points)
+    _film(experiment, options.sampler, options.out, options.theme)
     return 0
 
 
-def _gif(experiment: Experiment, ways: list[str], out: Path, theme: str) -> None:
+def _film(experiment: Experiment, ways: list[str], out: Path, theme: str) -> None:
     from toydiff.draw import film  # matplotlib takes a second to load: not for --help
     from toydiff.draw.scenes import reverse_scene
 
@@ -43,7 +52,7 @@ def _gif(experiment: Experiment, ways: list[str], out: Path, theme: str) -> None
         trainer = experiment.trainer()
         while trainer.step < experiment.trained and trainer.diverged_at is None:
             trainer.advance(min(100, experiment.trained - trainer.step))
-            _bar(words("cli.training"), trainer.step, experiment.trained)
+            bar(words("cli.training"), trainer.step, experiment.trained)
         if trainer.diverged_at is not None:
             raise ValueError(words("cli.diverged", step=trainer.diverged_at + 1))
         model, made_by = trainer.predictor, words("page.network", steps=f"{trainer.step:,}")
@@ -53,26 +62,23 @@ def _gif(experiment: Experiment, ways: list[str], out: Path, theme: str) -> None
     pictures, total = [], len(film.spaced(len(scene.ticks)))
     for picture in film.images(scene, theme=theme):
         pictures.append(picture)
-        _bar(words("cli.drawing"), len(pictures), total)
+        bar(words("cli.drawing"), len(pictures), total)
     out.write_bytes(film.gif(pictures))
     print(words("cli.done", file=out, megabytes=f"{out.stat().st_size / 1e6:.1f}", frames=total))
 
 
-def _bar(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r{what} {'█' * (30 * done // total):30} {done:,} / {total:,}", end=end, file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m toydiff", description=words("cli.about"))
-    gif = parser.add_subparsers(required=True, metavar="command").add_parser(
+    commands = parser.add_subparsers(required=True, metavar="command")
+    add_train_images(commands)
+    gif = commands.add_parser(
         "gif",
         help=words("cli.gif"),
         description=words("cli.gif"),
         epilog=words("cli.examples"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    gif.set_defaults(run=_gif)
     default = Experiment()
     gif.add_argument("--dataset", choices=CHOICES["dataset"], default=default.dataset, help=words("help.dataset"))
     gif.add_argument(

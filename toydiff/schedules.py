@@ -51,11 +51,12 @@ class Schedule:
     def rates(self, t: int | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """How much signal and how much noise x_t is made of, sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t).
 
-        Shaped and typed so that they multiply x (B, *shape); t: one number or (B,).
+        Shaped and typed so that they multiply x (B, *shape), and where x is; t: one number or (B,), anywhere.
         """
-        a = self.alpha_bar[t].to(x.device)
+        a = self.alpha_bar[t.cpu() if isinstance(t, Tensor) else t]
         a = a if a.ndim == 0 else a.reshape(-1, *[1] * (x.ndim - 1))
-        return a.sqrt().to(x.dtype), (1 - a).sqrt().to(x.dtype)
+        # first the dtype, then the device: not every graphics card knows float64
+        return a.sqrt().to(x.dtype).to(x.device), (1 - a).sqrt().to(x.dtype).to(x.device)
 
     def noised(self, x0: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
         """x_t in one jump (eq. 4)."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from toydiff.exact import Model
 from toydiff.schedules import Schedule
@@ -24,7 +26,9 @@ Target = Callable[[Tensor, Schedule, Tensor, torch.Generator], Tensor]  # (eps, 
 class Trainer:
     """Algorithm 1, pulled: nothing happens until `advance(n)`. One seed gives one training, bit for bit.
 
-    model: eps_theta, trained in place; data: (N, *shape); target: a key of TARGETS, what the network is asked for.
+    model: eps_theta, trained in place, wherever it is; data: (N, *shape), on the CPU, where everything is drawn;
+    target: a key of TARGETS, what the network is asked for; autocast: multiply in bfloat16; clip: the largest norm that
+    a gradient may have; shared: every process of torch.distributed has one of these and does its share of each batch.
     """
 
     def __init__(
@@ -37,6 +41,9 @@ class Trainer:
         lr: float = 4e-3,
         seed: int = 0,
         target: str = "total",
+        autocast: bool = False,
+        clip: float | None = None,
+        shared: bool = False,
     ) -> None:
         if target not in TARGETS:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}, not {target}")
@@ -44,8 +51,14 @@ class Trainer:
             raise ValueError(f"batch must be at least 2, not {batch}")
         if not lr > 0:
             raise ValueError(f"lr must be greater than 0, not {lr}")
+        if clip is not None and not clip > 0:
+            raise ValueError(f"clip must be greater than 0, not {clip}")
+        self._rank, self._ranks = (distributed.get_rank(), distributed.get_world_size()) if shared else (0, 1)
+        if batch % self._ranks:
+            raise ValueError(f"batch must be a multiple of {self._ranks}, the number of processes, not {batch}")
         self.model, self.data, self.schedule = model, data, schedule
-        self.batch, self.lr = batch, lr
+        self.batch, self.lr, self._clip = batch, lr, clip
+        self.device = next(model.parameters()).device
         self.step = 0
         self.diverged_at: int | None = None  # the step at which the loss exploded; no step is made after it
         self._generator = torch.Generator().manual_seed(seed)
@@ -53,13 +66,16 @@ class Trainer:
         self._target, self._extra = TARGETS[target], torch.Generator().manual_seed(LAST_STEP + seed)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
         self._average = [p.detach().clone() for p in model.parameters()]
-        self._losses = torch.empty(0)
+        self._autocast = torch.autocast(self.device.type, torch.bfloat16) if autocast else nullcontext()
+        # the mean of the processes' gradients is that of the whole batch
+        self._forward = DistributedDataParallel(model, forward_sync_buffers=False) if shared else model
+        self._losses = torch.empty(0, device=self.device)
         self._share = _time_distribution(schedule)
 
     @property
     def losses(self) -> Tensor:
         """(step,): the loss of every step so far."""
-        return self._losses[: self.step]
+        return self._losses[: self.step].cpu()
 
     @property
     def predictor(self) -> Model:
@@ -80,8 +96,12 @@ class Trainer:
         for _ in range(n):
             self._losses[self.step] = self._one_step()
             self.step += 1
+        losses = self._losses[first : self.step]
+        if self._ranks > 1:  # each process knows the loss of its share
+            distributed.all_reduce(losses)
+            losses /= self._ranks
         # read once per call, not once per step: asking for a number stops the machine until it is there
-        bad = ~(self._losses[first : self.step] < EXPLODED)
+        bad = ~(losses < EXPLODED)
         if bad.any():
             self.diverged_at = first + int(bad.nonzero()[0])
             self.step = self.diverged_at + 1
@@ -89,10 +109,19 @@ class Trainer:
 
     def _one_step(self) -> Tensor:
         x0, eps, t = self.draw()
-        guess = self.model(self.schedule.noised(x0, eps, t), t)
-        loss = F.mse_loss(guess, self._target(eps, self.schedule, t, self._extra))  # eq. 14, for the total
+        answer = self._target(eps, self.schedule, t, self._extra)
+        if self._ranks > 1:  # every process draws the whole batch, and does its share of it
+            size = self.batch // self._ranks
+            share = slice(self._rank * size, (self._rank + 1) * size)
+            x0, eps, t, answer = x0[share], eps[share], t[share], answer[share]
+        x, t, answer = (part.to(self.device) for part in (self.schedule.noised(x0, eps, t), t, answer))
+        with self._autocast:  # left after each step: it keeps copies of the weights, which then are old
+            guess = self._forward(x, t)
+        loss = F.mse_loss(guess, answer)  # eq. 14, for the total
         self._optimizer.zero_grad()
         loss.backward()
+        if self._clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip)
         for group in self._optimizer.param_groups:
             group["lr"] = self.lr * min(1.0, (self.step + 1) / WARM_UP)
         self._optimizer.step()
@@ -122,7 +151,8 @@ class Trainer:
 
     def _make_room(self, n: int) -> None:
         if self.step + n > len(self._losses):
-            self._losses = torch.cat([self.losses, torch.empty(max(n, self.step))])
+            more = torch.empty(max(n, self.step), device=self.device)
+            self._losses = torch.cat([self._losses[: self.step], more])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a training needs to go on, as tensors, numbers and lists of them."""
@@ -140,9 +170,9 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict()` of a trainer with the same model, data and settings."""
         self.step, self.diverged_at = state["step"], state["diverged_at"]
-        self._losses = state["losses"].clone()
+        self._losses = state["losses"].to(self.device, copy=True)
         self.model.load_state_dict(state["model"])
-        self._average = [average.clone() for average in state["average"]]
+        self._average = [average.to(self.device, copy=True) for average in state["average"]]
         self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._generator.set_state(state["generator"])
         self._extra.set_state(state["extra"])

@@ -1,0 +1,78 @@
+"""The settings of a training on images: refused when wrong, the same after a trip through text."""
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from toydiff.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment, allowed, usual_device
+from toydiff.images import IMAGES
+
+wrong = [(name, "nonsense") for name in IMAGE_CHOICES]
+for name, ends in IMAGE_RANGES.items():
+    kind = type(getattr(ImageExperiment, name))
+    wrong += [(name, kind(ends[0]) - 1), (name, kind(ends[1]) + 1), (name, float("nan")), (name, "1"), (name, True)]
+
+
+def test_every_field_has_its_limits():
+    assert {*IMAGE_CHOICES, *IMAGE_RANGES} == set(asdict(ImageExperiment()))
+
+
+@pytest.mark.parametrize(("name", "value"), [*wrong, ("batch", 8.0)])
+def test_a_wrong_value_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be {allowed(name)[:5]}"):
+        replace(ImageExperiment(), **{name: value})
+
+
+def test_there_and_back_as_text():
+    one = ImageExperiment("moon-phases-16", "dit", "medium", "linear", 50, 64, 1.5e-3, 7, 300)
+    assert ImageExperiment.from_params(one.to_params()) == (one, [])
+    assert all(isinstance(value, str) for value in one.to_params().values())
+    assert hash(one) != hash(ImageExperiment())
+
+
+bad_text = [(name, "nonsense") for name in asdict(ImageExperiment())]
+bad_text += [(name, text) for name in IMAGE_RANGES for text in ("-1", "nan", "1e999", "9" * 5000, "", "1 000")]
+bad_text += [("batch", "8.0"), ("T", "True")]
+
+
+@pytest.mark.parametrize(("name", "text"), bad_text)
+def test_wrong_text_falls_back_and_is_listed(name, text):
+    other = "seed" if name != "seed" else "T"
+    experiment, problems = ImageExperiment.from_params({name: text, other: "17", "more": "?"})
+    assert [problem.name for problem in problems] == [name]
+    assert getattr(experiment, name) == getattr(ImageExperiment, name) == problems[0].used
+    assert getattr(experiment, other) == 17
+
+
+@pytest.mark.parametrize("network", IMAGE_CHOICES["network"])
+def test_it_trains(network):
+    experiment = ImageExperiment(network=network, batch=16, n=50, seed=3)
+    images = experiment.images()
+    a, b = experiment.trainer(), experiment.trainer(images, bf16=experiment.bf16_helps("cpu"))
+    assert a.data.shape == (50, 1, 8, 8)
+    assert a.schedule.T == 100
+    for it in (a, b):
+        it.advance(5)
+    assert torch.equal(a.losses, b.losses)
+    assert a.losses[-1] < 1.5
+
+
+@pytest.mark.parametrize("name", set(IMAGES) - {"mnist", "fashion-mnist"})
+def test_as_many_images_as_the_set_usually_has(name):
+    assert ImageExperiment(name).usual_n == len(IMAGES[name]().x)
+
+
+def test_bf16_is_for_cpus_that_multiply_it_and_for_the_unet(monkeypatch):
+    for able in ({"avx512_bf16": True}, {"amx_bf16": True}, {"avx512_bf16": False}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert ImageExperiment(network="unet").bf16_helps("cpu") == any(able.values())
+        assert not ImageExperiment(network="dit").bf16_helps("cpu")
+        assert not ImageExperiment().bf16_helps("mps")
+
+
+def test_the_best_device_there_is(monkeypatch):
+    for cuda, mps, best in ((True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
+        assert usual_device().type == best

@@ -1,0 +1,255 @@
+"""Training on images from a terminal: python -m toydiff train-images --data digits --out digits.safetensors"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+from toydiff import checkpoint
+from toydiff.image_experiment import IMAGE_CHOICES, ImageExperiment, usual_device
+from toydiff.text import words
+from toydiff.training import Trainer
+
+SAVE_EVERY = 10.0  # seconds, no more of which a kill can cost
+CALL = 0.5  # seconds that one call of the trainer should take: so soon does Ctrl-C work
+IMAGE_FIELDS = ("network", "size", "schedule", "T", "batch", "lr", "seed", "n")
+OPTION = {"n": "--images"}  # torchrun would take --n for the beginning of one of its own
+
+
+class Processes:
+    """All processes of one training: one, or as many as torchrun started. Number 0 prints, reads and writes."""
+
+    def __init__(self) -> None:
+        self.rank, self.local, self.count = (
+            int(os.environ.get(name, usual)) for name, usual in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
+        )
+
+    def device(self, name: str | None) -> torch.device:
+        """Where this process computes: `name`, or the best there is. ValueError if there is none for it."""
+        device = torch.device(name) if name else usual_device()
+        if device.type == "mps" and self.count > 1 and not name:  # processes cannot meet on it
+            device = torch.device("cpu")
+        if device.type == "cuda" and not (torch.cuda.is_available() and self.local < torch.cuda.device_count()):
+            raise ValueError(words("cli.no_gpu", count=torch.cuda.device_count()))
+        if device.type == "mps" and (self.count > 1 or not torch.backends.mps.is_available()):
+            raise ValueError(words("cli.no_mps"))
+        return torch.device("cuda", self.local) if device.type == "cuda" else device
+
+    @contextmanager
+    def together(self, device: torch.device) -> Iterator[None]:
+        """The processes know each other inside."""
+        if self.count == 1:
+            yield
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
+
+    def smallest(self, *numbers: int, device: torch.device) -> list[int]:
+        """Of each number the smallest that a process has: what all of them can agree on."""
+        if self.count == 1:
+            return list(numbers)
+        agreed = torch.tensor(numbers, device=device)
+        distributed.all_reduce(agreed, distributed.ReduceOp.MIN)
+        return agreed.tolist()
+
+    def same(self, content: bytes | None, device: torch.device) -> bytes | None:
+        """What process 0 has, for all: the others need not see its files."""
+        if self.count == 1:
+            return content
+        size = -self.smallest(-len(content or b""), device=device)[0]
+        found = torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(size).byte()
+        found = found.to(device)
+        distributed.broadcast(found, 0)
+        return found.cpu().numpy().tobytes() or None
+
+
+def train_images(options: argparse.Namespace) -> int:
+    """Train until there are `options.steps` steps, and keep them in `options.out`. Returns the exit status."""
+    chosen = {name: getattr(options, name) for name in ("data", *IMAGE_FIELDS)}
+    experiment = ImageExperiment(**{name: value for name, value in chosen.items() if value is not None})
+    if options.n is None:
+        experiment = replace(experiment, n=experiment.usual_n)
+    if options.steps < 1:
+        raise ValueError(words("cli.few_steps", steps=options.steps))
+    if not 0 <= options.save_every <= 3600:
+        raise ValueError(words("cli.bad_save_every", seconds=options.save_every))
+    processes = Processes()
+    if experiment.batch % processes.count:
+        raise ValueError(words("cli.uneven", batch=experiment.batch, count=processes.count))
+    device = processes.device(options.device)
+    with processes.together(device):
+        return _train(experiment, options, processes, device)
+
+
+def _train(
+    experiment: ImageExperiment,
+    options: argparse.Namespace,
+    processes: Processes,
+    device: torch.device,
+) -> int:
+    out: Path = options.out
+    content = out.read_bytes() if processes.rank == 0 and out.exists() else None
+    content = processes.same(content, device)
+    settings = {"bf16": options.bf16, "shared": processes.count > 1}
+    # where it has to be downloaded, one process of each machine does that, and the others find it there
+    images = experiment.images() if processes.local == 0 else None
+    processes.smallest(0, device=device)
+    if content:
+        found = checkpoint.unpack(content, out.name)
+        _check_same(found.experiment, experiment, out)
+        trainer = found.trainer(images, device, **settings)
+        _say(processes, words("cli.resumed", file=out, step=f"{trainer.step:,}"))
+    else:
+        trainer = experiment.trainer(images, device, **settings)
+    try:
+        return _advance(trainer, experiment, options, processes)
+    except torch.OutOfMemoryError as error:
+        raise ValueError(words("cli.no_memory", file=out, batch=experiment.batch, size=experiment.size)) from error
+
+
+def _advance(
+    trainer: Trainer,
+    experiment: ImageExperiment,
+    options: argparse.Namespace,
+    processes: Processes,
+) -> int:
+    out, steps, device = options.out, options.steps, trainer.device
+    first, n, started = trainer.step, 1, time.monotonic()
+    saved, writing = started, 0.0
+    with _stops() as stops:
+        while trainer.step < steps:
+            before = time.monotonic()
+            trainer.advance(min(n, steps - trainer.step))
+            if trainer.diverged_at is not None:
+                raise ValueError(words("cli.images_diverged", step=f"{trainer.diverged_at + 1:,}"))
+            now = time.monotonic()
+            if processes.rank == 0:
+                bar(words("cli.training"), trainer.step, steps)
+            took = now - before
+            n = max(1, min(2 * n, int(n * CALL / max(took, 1e-9))))
+            # every process has to make the same steps, and to stop after the same one
+            n, unstopped = processes.smallest(n, int(not stops), device=device)
+            if not unstopped:
+                break
+            if now - saved + max(took, CALL) + writing > options.save_every:  # after the next call it would be too late
+                _save(trainer, experiment, out, processes)
+                saved, writing = now, time.monotonic() - now
+    made, seconds = trainer.step - first, time.monotonic() - started
+    if made:
+        _save(trainer, experiment, out, processes)
+    if trainer.step < steps:
+        end = "\n" if sys.stderr.isatty() else ""
+        _say(processes, end + words("cli.stopped", file=out, step=f"{trainer.step:,}"))
+        return 128 + max(stops, default=signal.SIGINT)
+    last = trainer.losses[-100:]
+    sentence = words(
+        "cli.trained_images", file=out, steps=f"{trainer.step:,}", loss=f"{last.mean():.3f}", last=len(last)
+    )
+    _say(processes, sentence)
+    if made:
+        _say(processes, words("cli.speed", speed=f"{made / seconds:,.1f}", device=device.type, count=processes.count))
+    return 0
+
+
+def _save(trainer: Trainer, experiment: ImageExperiment, out: Path, processes: Processes) -> None:
+    if processes.rank == 0:
+        checkpoint.save(out, trainer, experiment)
+
+
+def _check_same(found: ImageExperiment, asked: ImageExperiment, out: Path) -> None:
+    """ValueError if the file is of another training than is asked for."""
+    theirs = asdict(found)
+    other = [
+        f"{OPTION.get(name, f'--{name}')} {theirs[name]}"
+        for name, value in asdict(asked).items()
+        if theirs[name] != value
+    ]
+    if other:
+        raise ValueError(words("cli.other_training", file=out, settings=", ".join(other)))
+
+
+@contextmanager
+def _stops() -> Iterator[list[int]]:
+    """A list of the signals so far that ask to stop. The second one no longer asks."""
+    stops: list[int] = []
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        stops.append(number)
+        for each in usual:
+            signal.signal(each, usual[each])
+
+    for number in usual:
+        signal.signal(number, stop)
+    try:
+        yield stops
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def _say(processes: Processes, sentence: str) -> None:
+    if processes.rank == 0:
+        print(sentence, flush=True)
+
+
+def bar(what: str, done: int, total: int) -> None:
+    """A bar, redrawn in place, where somebody is watching."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{what} {'█' * (30 * done // total):30} {done:,} / {total:,}", end=end, file=sys.stderr, flush=True)
+
+
+def add_train_images(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command `train-images` and what can be said after it."""
+    command = commands.add_parser(
+        "train-images",
+        help=words("cli.train_images"),
+        description=words("cli.train_images_more", seconds=f"{SAVE_EVERY:g}"),
+        epilog=words("cli.train_images_examples"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=train_images)
+    default = ImageExperiment()
+    command.add_argument("--data", choices=IMAGE_CHOICES["data"], default=default.data, help=words("cli.data"))
+    command.add_argument("--steps", type=int, default=5000, metavar="N", help=words("cli.steps"))
+    command.add_argument(
+        "--out", type=Path, default=Path("images.safetensors"), metavar="FILE", help=words("cli.out_images")
+    )
+    command.add_argument(
+        "--save-every", type=float, default=SAVE_EVERY, metavar="SECONDS",
+        help=words("cli.save_every", seconds=f"{SAVE_EVERY:g}"),
+    )  # fmt: skip
+    command.add_argument("--device", choices=("cpu", "cuda", "mps"), help=words("cli.device"))
+    command.add_argument("--bf16", action=argparse.BooleanOptionalAction, help=words("cli.bf16"))
+    help_of = {
+        "network": words("cli.network"),
+        "size": words("cli.size"),
+        "schedule": words("help.schedule"),
+        "T": words("help.T"),
+        "batch": words("cli.batch"),
+        "lr": words("cli.lr"),
+        "seed": words("cli.seed"),
+        "n": words("cli.n"),
+    }
+    for name in IMAGE_FIELDS:
+        usual = getattr(default, name)
+        command.add_argument(
+            OPTION.get(name, f"--{name}"), dest=name, type=type(usual), choices=IMAGE_CHOICES.get(name),
+            metavar=None if name in IMAGE_CHOICES else "N", help=f"{help_of[name]} {words('cli.default', value=usual)}",
+        )  # fmt: skip

@@ -1,0 +1,159 @@
+"""Every name and number of a training on images in one place, as `Experiment` is for points."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from toydiff.data import MIN_POINTS
+from toydiff.dit import IMAGE_MODELS
+from toydiff.experiment import Problem
+from toydiff.images import IMAGES, MAX_IMAGES, Images
+from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
+from toydiff.training import Trainer
+from toydiff.unet import WIDTHS
+
+# What each field may be: names to choose from, or (lowest, highest).
+IMAGE_CHOICES: dict[str, tuple[str, ...]] = {
+    "data": tuple(IMAGES),
+    "network": tuple(IMAGE_MODELS),
+    "size": tuple(WIDTHS),
+    "schedule": tuple(SCHEDULES),
+}
+IMAGE_RANGES: dict[str, tuple[float, float]] = {
+    "T": (MIN_T, MAX_T),
+    "batch": (2, 4096),
+    "lr": (1e-6, 1e3),
+    "seed": (0, 2**31 - 1),
+    "n": (MIN_POINTS, MAX_IMAGES),
+}
+
+
+@dataclass(frozen=True)
+class ImageExperiment:
+    """Frozen and compared by value. ValueError for a value outside IMAGE_CHOICES and IMAGE_RANGES."""
+
+    data: str = "digits"
+    network: str = "unet"
+    size: str = "small"
+    schedule: str = "cosine"
+    T: int = 100
+    batch: int = 128
+    lr: float = 4e-3
+    seed: int = 0
+    n: int = 1797  # how many images; a set that has fewer gives all it has
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not _fits(name, value):
+                raise ValueError(f"{name} must be {allowed(name)}, not {value!r}")
+
+    def images(self) -> Images:
+        """The data. ValueError, with a sentence, if it has to be downloaded and cannot be."""
+        return IMAGES[self.data](self.n, self.seed)
+
+    @property
+    def usual_n(self) -> int:
+        """How many images this set usually has."""
+        return inspect.signature(IMAGES[self.data]).parameters["n"].default
+
+    def noise_schedule(self) -> Schedule:
+        """The schedule."""
+        return SCHEDULES[self.schedule](self.T)
+
+    def model(self, shape: tuple[int, ...]) -> nn.Module:
+        """The untrained network, for images of this shape, (C, H, W)."""
+        return IMAGE_MODELS[self.network](self.noise_schedule(), shape=shape, size=self.size, seed=self.seed)
+
+    def trainer(
+        self,
+        images: Images | None = None,
+        device: torch.device | str = "cpu",
+        *,
+        bf16: bool | None = None,
+        shared: bool = False,
+    ) -> Trainer:
+        """A training at step 0. images: the data, if it is there already; bf16: multiply in bfloat16 (None: where that
+        is faster); shared: by all processes."""
+        images = self.images() if images is None else images
+        return Trainer(
+            self.model(images.shape).to(device),
+            images.x,
+            self.noise_schedule(),
+            batch=self.batch,
+            lr=self.lr,
+            seed=self.seed,
+            autocast=self.bf16_helps(device) if bf16 is None else bf16,
+            shared=shared,
+        )
+
+    def bf16_helps(self, device: torch.device | str) -> bool:
+        """Whether this network is trained faster in bfloat16 there. On a CPU that multiplies it the U-Net is, by a
+        third; the Transformer, of many small products, is slower by as much."""
+        kind = torch.device(device).type
+        if kind == "cuda":
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        cpu = torch.cpu.get_capabilities()
+        return kind == "cpu" and self.network == "unet" and bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
+
+    # to and from the address bar, and the header of a checkpoint
+
+    def to_params(self) -> dict[str, str]:
+        """As a flat dict of strings."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> tuple[ImageExperiment, list[Problem]]:
+        """From a flat dict of strings. What cannot be used falls back to its default and is listed; unknown names are
+        ignored."""
+        good: dict[str, Any] = {}
+        problems = []
+        for field in fields(cls):
+            if field.name in params:
+                value = _parsed(params[field.name], type(field.default))
+                if _fits(field.name, value):
+                    good[field.name] = value
+                else:
+                    text = params[field.name][:40]
+                    problems.append(Problem(field.name, text, allowed(field.name), field.default))
+        return cls(**good), problems
+
+
+def usual_device() -> torch.device:
+    """The graphics card if there is one: CUDA, or MPS on a Mac. Else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def allowed(name: str) -> str:
+    """What a field may be, in words for a message: "10 ... 1000" or "unet, dit"."""
+    if name in IMAGE_CHOICES:
+        return ", ".join(IMAGE_CHOICES[name])
+    low, high = (f"{end:,.6f}".rstrip("0").rstrip(".") for end in IMAGE_RANGES[name])
+    return f"{low} … {high}"
+
+
+def _fits(name: str, value: object) -> bool:
+    if name in IMAGE_CHOICES:
+        return value in IMAGE_CHOICES[name]
+    low, high = IMAGE_RANGES[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, float) and not isinstance(getattr(ImageExperiment, name), float):
+        return False  # a whole number is meant
+    return math.isfinite(value) and low <= value <= high
+
+
+def _parsed(text: str, kind: type) -> object:
+    """The text as a str, int or float; None if it is not one."""
+    try:
+        return kind(text) if len(text) <= 40 else None
+    except (ValueError, OverflowError):
+        return None
