@@ -13,6 +13,7 @@ from toydiff import field
 from toydiff.draw import film
 from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import THEMES
+from toydiff.images import Images
 from toydiff.trajectory import Trajectory
 
 STAMP = "moons · cosine, T = 7 · seed 0 · ᾱ, β̃ and $x_t$ · " + 4 * "a long story about the network, " + "the end"
@@ -345,3 +346,169 @@ def test_layers_of_a_network_that_exploded_export(bad, spacing):
 def test_a_density_without_lines_exports():
     flat = replace(layered(), density=Density(torch.tensor([0]), torch.zeros(1, 5, 5)))
     assert np.array_equal(pixels(flat, density=True), pixels(flat))
+
+
+# ---------------------------------------------------------------- panels of images
+
+LOOK = Images("test", torch.zeros(0), None, mean=0.5, scale=0.5).pixels  # -1 is black, 1 white
+QUARTERS = torch.tensor([[[1.0, -1], [-1, 1]], [[-1.0, 1], [-1, 1]], [[-1.0, -1], [1, -1]]])  # (C, H, W)
+COLOURS = {(0, 0): "#ff0000", (0, 1): "#00ff00", (1, 0): "#0000ff", (1, 1): "#ffff00"}  # by row and column
+
+
+def run_of(x, frames=4):
+    """A film in which all images are black, and in the last frame x; their x0 is x at all frames."""
+    still = x.expand(frames, *x.shape)
+    moving = torch.where((torch.arange(frames) < frames - 1)[:, None, None, None, None], -1.0, still)
+    return Trajectory(torch.arange(frames).flip(0), moving, still, moving)
+
+
+def of_images(*runs, **more):
+    panels = tuple(Panel(f"run {i}", "x ← μ", run) for i, run in enumerate(runs))
+    return Scene(panels, torch.zeros(0, 2), more.pop("stamp", STAMP), pixels=LOOK, **more)
+
+
+def noise(shape, frames=4, images=5, seed=0):
+    x = torch.randn(frames, images, *shape, generator=torch.Generator().manual_seed(seed))
+    return Trajectory(torch.arange(frames).flip(0), x, x / 2, x)
+
+
+def boxes(picture, color):
+    """Rows and columns, first and last, of all that has this colour."""
+    rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)])
+    rows, columns = np.nonzero((np.asarray(picture.convert("RGB")) == rgb).all(-1))
+    return rows.min(), rows.max(), columns.min(), columns.max()
+
+
+@pytest.mark.parametrize("size", [144, 288, 432])
+def test_an_image_is_shown_sharp_and_the_right_way_up(size):
+    (picture,) = film.images(of_images(run_of(QUARTERS[None]), stamp=""), frames=[3], size=size)
+    found = {place: boxes(picture, colour) for place, colour in COLOURS.items()}
+    top, _, left, _ = found[0, 0]
+    for (row, column), (first, last, start, end) in found.items():
+        side = last - first + 1
+        assert has(picture, COLOURS[row, column]) == side**2 == (end - start + 1) ** 2  # one square, without a blur
+        assert (first, start) == (top + row * side, left + column * side)
+    assert size > 2 * side > 0.9 * size
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9, 64])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 2), (3, 32, 32), (1, 3, 2)])
+def test_every_image_has_its_place_and_none_lies_over_another(shape, count):
+    grid = film._Grid(
+        of_images(noise(shape, 1, count)), of_images(noise(shape, 1, count)).panels[0], THEMES["light"], 288
+    )
+    covered = np.zeros((288, 288), int)
+    for x, y in grid.places:
+        covered[y : y + grid.height, x : x + grid.width] += 1
+    assert covered.sum() == count * grid.width * grid.height  # all of them are on the canvas
+    assert covered.max() == 1
+    assert grid.width * shape[1] == pytest.approx(grid.height * shape[2], abs=max(shape))
+    rows = sorted({y for _, y in grid.places})
+    assert grid.places == sorted(grid.places, key=lambda place: place[::-1])  # in the order in which one reads
+    if shape[1] == shape[2]:
+        assert sum(y == rows[0] for _, y in grid.places) == int(np.ceil(count**0.5))
+    assert covered.mean() > 0.3
+
+
+def test_images_change_with_the_film_and_become_their_guess():
+    scene = of_images(run_of(QUARTERS[None]))
+    first, last = film.images(scene, frames=[0, 3])
+    guess, _ = film.images(scene, frames=[0, 3], guess=True)
+    assert has(first, "#ff0000") == 0
+    assert has(guess, "#ff0000") == has(last, "#ff0000") > 1000
+    plain, guessed = (opened(film.strip(scene, 2, guess=asked)) for asked in (False, True))
+    assert has(guessed, "#ff0000") == 2 * has(plain, "#ff0000") > 1000
+
+
+def test_a_panel_that_stands_still_shows_the_same_at_all_frames_and_no_time():
+    run = run_of(-QUARTERS[None])
+    scene = Scene((Panel("true mean", "", run, still=QUARTERS[None]),), torch.zeros(0, 2), pixels=LOOK)
+    first, *others = film.images(scene)
+    assert has(first, "#ff0000") > 1000
+    assert all(np.array_equal(first, other) for other in others)
+    moving = replace(scene, panels=(replace(scene.panels[0], still=None, trajectory=run_of(QUARTERS[None])),))
+    assert np.any(np.asarray(first) != np.asarray(next(film.images(moving, frames=[3]))))
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_image_that_is_followed_has_a_ring_in_all_panels(theme):
+    run = noise((3, 8, 8))
+    scene = of_images(run, run, run)
+    others = torch.zeros(2, 3, 8, 8)  # two images: not those of the particles
+    scene = replace(scene, panels=(*scene.panels[:2], Panel("mean", "", run, still=others)))
+    without, ring = (np.asarray(next(film.images(scene, theme=theme, frames=[1], follow=i))) for i in (None, 3))
+    changed = (without != ring).any(-1)
+    thirds = [part.sum() for part in np.array_split(changed, 3, axis=1)]
+    assert thirds[0] == thirds[1] > 100 and thirds[2] == 0
+    ink = np.array([int(THEMES[theme].ink[i : i + 2], 16) for i in (1, 3, 5)])
+    assert (ring[changed] == ink).all(-1).sum() > 100
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_beside_its_particle_an_image_has_a_frame_of_the_same_colour(theme):
+    start = torch.tensor([[1.0, 0.1], [-1, 0.1], [0.1, 1], [0.1, -1]])
+    x = start.expand(4, 4, 2)
+    points = Trajectory(torch.arange(4), x, x, x)
+    images = noise((1, 8, 8), images=4)
+    plane, grid = Panel("plane", "", points), Panel("image", "", images)
+    both = Scene((plane, grid), torch.zeros(0, 2), pixels=LOOK)
+    hues = [THEMES[theme].hues[h] for h in both.hue]
+    (framed,) = film.images(both, theme=theme, panel=1, frames=[0])
+    (alone,) = film.images(replace(both, panels=(grid,)), theme=theme, frames=[0])
+    assert len(set(hues)) > 2
+    for image, hue in enumerate(hues):
+        assert has(framed, hue) > 100 and has(alone, hue) == 0
+        top, bottom, left, right = boxes(framed, hue)
+        if hues.count(hue) == 1:  # around the image in that place, two by two
+            assert (top > framed.height / 2) == (image > 1) and (left > framed.width / 2) == (image % 2 == 1)
+            inside = np.asarray(framed)[top + 4 : bottom - 4, left + 4 : right - 4].reshape(-1, 3)
+            assert set(inside[:, 0]) == set(LOOK(images.x[0, image]).ravel())
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize(("channels", "mean", "most"), [(1, 0.5, 6), (3, 8, 60)])
+def test_a_gif_has_colours_for_images(theme, channels, mean, most):
+    """Gray is gray to the eye; of colours there are some 140, chosen for the film."""
+    pictures = list(film.images(of_images(noise((channels, 8, 8), images=16)), theme=theme))
+    movie = opened(film.gif(pictures))
+    for k, picture in enumerate(pictures):
+        movie.seek(k)
+        shown, wanted = np.asarray(movie.convert("RGB"), float), np.asarray(picture, float)
+        wrong = np.abs(shown - wanted)
+        assert wrong.mean() < mean
+        assert np.percentile(wrong, 99) < most
+
+
+def test_heat_and_images_share_the_colours_of_a_gif():
+    scene = layered()
+    images = noise((1, 8, 8), images=20)
+    scene = replace(scene, panels=(*scene.panels, Panel("image", "", images)), pixels=LOOK)
+    pictures = list(film.images(scene, particles=False))
+    movie = opened(film.gif(pictures))
+    movie.seek(2)
+    wrong = np.abs(np.asarray(movie.convert("RGB"), float) - np.asarray(pictures[2], float))
+    _, heat, image = np.array_split(wrong, 3, axis=1)
+    assert heat.mean() < 1.5 and image.mean() < 1.5
+    assert np.percentile(heat, 99) < 16 and np.percentile(image, 99) < 16
+
+
+def test_npz_holds_images_as_the_network_sees_them():
+    run, still = noise((3, 5, 3)), torch.randn(2, 3, 5, 3, generator=torch.Generator().manual_seed(1))
+    scene = replace(of_images(run), data=torch.zeros(7, 3, 5, 3))
+    scene = replace(scene, panels=(*scene.panels, Panel("mean", "", run, still=still)))
+    with np.load(io.BytesIO(film.npz(scene)), allow_pickle=False) as file:
+        assert file["data"].shape == (7, 3, 5, 3)
+        assert np.array_equal(file["0.x"], run.x) and np.array_equal(file["0.x0"], run.x0)
+        assert np.array_equal(file["1.still"], still)
+        assert {"0.still", "1.x", "1.x0", "1.mean"}.isdisjoint(file.files)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 2), (3, 64, 64), (1, 28, 28)])
+@pytest.mark.parametrize("images", [0, 1, 64])
+def test_images_of_any_size_and_number_export(shape, images):
+    run = noise(shape, frames=2, images=images)
+    run.x[1] = float("nan")
+    scene = of_images(run, run)
+    assert opened(film.gif(film.images(scene, guess=True, size=144))).n_frames == 2
+    assert opened(film.strip(scene, 2, size=144)).size and film.npz(scene)

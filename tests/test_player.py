@@ -14,6 +14,7 @@ from toydiff import exact, field
 from toydiff.data import DATASETS
 from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import HUES, THEMES
+from toydiff.images import Images
 from toydiff.schedules import SCHEDULES
 from toydiff.text import words
 from toydiff.trajectory import Trajectory
@@ -421,3 +422,120 @@ def test_a_place_on_an_axis_is_picked_as_numbers_with_a_point(monkeypatch):
     picked = player_module.player(scene(trajectory()), key="x", pick=True).picked
     assert picked == (0.0, 1.5)
     assert all(isinstance(at, float) for at in picked)
+
+
+# ---------------------------------------------------------------- panels of images
+
+SHAPES = [(1, 8, 8), (3, 5, 3), (1, 1, 2)]  # (C, H, W)
+LOOK = Images("test", torch.zeros(0), None, mean=0.5, scale=0.5).pixels
+
+
+def pictures(shape=(1, 8, 8), frames: int = 6, images: int = 5, seed: int = 0) -> Trajectory:
+    generator = torch.Generator().manual_seed(seed)
+    x, x0, mean = torch.randn(3, frames, images, *shape, generator=generator)
+    return Trajectory(torch.arange(frames - 1, -1, -1), x, x0, mean)
+
+
+def shown(images: torch.Tensor) -> np.ndarray:
+    """What a screen shows of (..., C, H, W): -1 is black, 0 gray, 1 white."""
+    gray = np.clip(images.numpy() * np.float32(0.5) + np.float32(0.5), 0, 1)
+    return np.moveaxis(np.round(gray * np.float32(255)).astype(np.uint8), -3, -1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_images_travel_as_the_bytes_that_are_shown(shape):
+    runs = [pictures(shape, seed=seed) for seed in (1, 2)]
+    film = unpacked(pack(scene(*runs, pixels=LOOK), guess=True, anatomy=True))
+    C, H, W = shape
+    for packed, run in zip(film.header["panels"], runs, strict=True):
+        assert packed["shape"] == [5, H, W, C]
+        for part in ("x", "x0", "mean"):
+            assert packed[part] % 4 == 0
+            sent = shown(getattr(run, part))
+            assert sent.min() == 0 and sent.max() == 255  # there is something to cut off at both ends
+            assert np.array_equal(film.bytes(packed[part], 6, 5, H, W, C), sent)
+
+
+def test_of_images_too_guesses_and_means_travel_only_when_asked_for():
+    images = scene(pictures(), pixels=LOOK)
+    plain, full = (unpacked(pack(images, guess=asked, anatomy=asked)) for asked in (False, True))
+    assert [plain.header["panels"][0][part] for part in ("x0", "mean")] == [None, None]
+    assert len(full.body) - len(plain.body) == 2 * 6 * 5 * 64
+
+
+def test_panels_of_images_of_unequal_length_show_what_they_share():
+    long, short = pictures(frames=6, images=5, seed=1), pictures(frames=4, images=3, seed=2)
+    film = unpacked(pack(scene(long, short, pixels=LOOK)))
+    assert (len(film.header["ticks"]), film.header["particles"]) == (4, 3)
+    for packed, run in zip(film.header["panels"], (long, short), strict=True):
+        assert packed["shape"] == [3, 8, 8, 1]
+        assert np.array_equal(film.bytes(packed["x"], 4, 3, 8, 8, 1), shown(run.x[:4, :3]))
+
+
+def test_particles_and_the_images_that_they_are_stand_side_by_side():
+    """The bridge: particle i of the plane is image i of two pixels. It has one colour, and the plane is as it was."""
+    run = trajectory(seed=1)
+    as_images = Trajectory(run.t, *(part[..., None, None, :] for part in (run.x, run.x0, run.mean)))
+    mixed, plane = scene(run, as_images, pixels=LOOK), scene(run)
+    film, alone = unpacked(pack(mixed, guess=True)), unpacked(pack(plane, guess=True))
+    (points, images), (before,) = film.header["panels"], alone.header["panels"]
+    assert points.keys() == before.keys()
+    assert np.array_equal(film.places(points["x0"], 6, 5, 2), alone.places(before["x0"], 6, 5, 2))
+    assert np.array_equal(film.bytes(images["x"], 6, 5, 1, 2, 1), shown(as_images.x))
+    for order in (mixed, replace(mixed, panels=mixed.panels[::-1]), scene(as_images, pixels=LOOK)):
+        assert order.hue.tolist() == plane.hue.tolist()
+    assert mixed.framed and plane.framed and not scene(as_images, pixels=LOOK).framed
+
+
+def test_images_of_many_pixels_have_no_angle_to_be_coloured_by():
+    assert len(set(scene(pictures(images=40), pixels=LOOK).hue.tolist())) == 1
+    assert len(scene(pictures(images=40), pixels=LOOK).hue) == 40
+
+
+@pytest.mark.parametrize("count", [1, 5, 9])
+def test_a_panel_that_stands_still_travels_once(count):
+    run, still = pictures(seed=1), torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(4))
+    one = scene(run, pixels=LOOK)
+    both = replace(one, panels=(Panel("true mean", "", run, still=still), *one.panels))
+    film, alone = (unpacked(pack(it, guess=True, anatomy=True)) for it in (both, one))
+    packed = film.header["panels"][0]
+    assert (packed["shape"], packed["still"]) == ([count, 8, 8, 1], True)
+    assert (packed["x0"], packed["mean"]) == (None, None)
+    assert np.array_equal(film.bytes(packed["x"], 1, count, 8, 8, 1), shown(still[None]))
+    assert len(film.body) - len(alone.body) == 64 * count
+    assert film.header["ticks"] == alone.header["ticks"] and film.header["particles"] == 5
+
+
+def test_data_of_images_is_no_ghost():
+    film = unpacked(pack(replace(scene(pictures(), pixels=LOOK), data=torch.randn(7, 1, 8, 8))))
+    assert film.header["ghost"]["count"] == 0
+
+
+def test_a_film_of_points_knows_nothing_of_images(two):
+    with_pixels = replace(two, pixels=LOOK)
+    for panel in unpacked(pack(two, guess=True)).header["panels"]:
+        assert panel.keys() == {"title", "formula", "notes", "x", "x0", "mean"}
+    assert pack(two) == pack(with_pixels)
+
+
+def test_images_that_nobody_can_show_are_refused():
+    with pytest.raises(ValueError, match="pixels"):
+        pack(scene(pictures()))
+
+
+def test_one_pixel_more_is_another_film():
+    first, second = pictures(), pictures()
+    second.x[3, 2, 0, 4, 4] += 0.1
+    hashes = {unpacked(pack(scene(run, pixels=LOOK))).header["hash"] for run in (first, second)}
+    assert len(hashes) == 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), 1e30])
+def test_images_of_a_network_that_exploded(bad):
+    run = pictures()
+    run.x[2] = bad
+    film = unpacked(pack(scene(run, pixels=LOOK), guess=True))
+    got = film.bytes(film.header["panels"][0]["x"], 6, 5, 8, 8, 1)
+    assert set(got[2].ravel().tolist()) <= {0, 255}
+    assert np.array_equal(got[[0, 1, 3, 4, 5]], shown(run.x[[0, 1, 3, 4, 5]]))

@@ -6,6 +6,7 @@ Everything is drawn on a Figure of its own, without pyplot and rcParams: many th
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -43,7 +44,10 @@ LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # the shares of the mass that contours enclo
 HEAT = 0.85  # the strongest heat: the grid and the data still show through
 FAR = 100.0  # a particle further out than this has diverged: it is left out
 BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
-COLOURS, COLOURS_OF_HEAT = 128, 256  # of a GIF. The last one is for pixels that stay what they were
+COLOURS, COLOURS_OF_RAMPS = 128, 256  # of a GIF. The last one is for pixels that stay what they were
+CLOSE, FRAMED, WIDE = 0.01, 0.025, 0.035  # between images, as a part of a panel: at least, at most
+LOST = 0.75  # pixels of an image are all equally large, unless images would get smaller than this part
+SAMPLE = 2**16  # pixels, at most, of which a GIF chooses its colours for images
 
 
 def spaced(frames: int, most: int = 120) -> list[int]:
@@ -69,7 +73,8 @@ def images(
 ) -> Iterator[Image.Image]:
     """RGB pictures, panels `size` pixels wide: of `frames`, or of all (120 if there are more).
 
-    follow: a particle with a ring and its path; with `anatomy`, its last steps as the model's part and the noise's.
+    guess: with lines to x̂0; images become theirs. follow: a particle with a ring and its path; with `anatomy`, its last
+    steps as the model's part and the noise's.
     kind, equal: how arrows are shown; density: whether its contours are.
     """
     ticks = scene.ticks
@@ -81,23 +86,36 @@ def images(
     floor = EDGE + _height(stamp, STAMP) + note_height  # where the panels stand
     sheet = _Sheet(width, floor + SIDE + HEAD + EDGE, size, THEMES[theme])
     sheet.write(EDGE + 2, floor - note_height - 6, stamp, STAMP, **sheet.block)
-    moving = []
+    moving: list[tuple[Panel, list[_Layer], int]] = []
+    grids: list[tuple[_Grid, int]] = []
     for i, p in enumerate(panels):
         x, top = EDGE + i * (SIDE + GAP), floor + SIDE
-        stage = sheet.stage(x, floor, scene, above=HEAD, below=note_height)
+        sheet.card(x, floor, above=HEAD, below=note_height)
         room = SIDE - 27 - 9.1 * max(len(_clock(scene, tick)) for tick in ticks)
         sheet.write(x + 9, top + 22, p.title, 12.5, room, weight="bold")
         sheet.write(x + 9, top + 7, p.formula, 10, SIDE - 18, color=sheet.theme.faint)
-        parts: list[_Layer | _Cloud | _Followed] = _layers(stage, scene, p, sheet.theme, kind, equal, density)
+        parts: list[_Layer] = []
+        moving.append((p, parts, x))
+        if p.images() is not None:
+            grids.append((_Grid(scene, p, sheet.theme, size, guess, follow), x))
+            continue
+        stage = sheet.stage(x, floor, scene)
+        parts += _layers(stage, scene, p, sheet.theme, kind, equal, density)
         if particles:
             parts.append(cloud := _Cloud(stage, scene, p, sheet.theme, trails and not anatomy, guess))
             if follow is not None:
                 cloud.artists[1].set_alpha(0.4)
                 parts.append(_Followed(stage, scene, p, sheet.theme, follow, anatomy))
-        moving.append((p, parts, x))
 
     sheet.canvas.draw()  # what stands still, once: all that moves is empty yet
     still = sheet.canvas.copy_from_bbox(sheet.figure.bbox)
+    heat = any(p.heat is not None for p in panels)
+    about: dict[Any, Any] = {
+        "comment": scene.stamp,
+        "theme": theme,
+        "heat": heat,
+        "images": [grid.sample for grid, _ in grids],
+    }
     for frame in spaced(len(ticks)) if frames is None else frames:
         sheet.canvas.restore_region(still)
         for _, parts, _ in moving:
@@ -106,14 +124,14 @@ def images(
             for artist in sorted((artist for part in parts for artist in part.artists), key=Artist.get_zorder):
                 sheet.figure.draw_artist(artist)
         picture = sheet.picture()
+        for grid, x in grids:
+            grid.paste(picture, frame, *sheet.corner(x, floor + SIDE))
         for p, _, x in moving:
-            sheet.print(
-                picture, x + SIDE - 9, floor + SIDE + 21, _clock(scene, ticks[frame]), 15, bold=True, anchor="rs"
-            )
+            clock = _clock(scene, ticks[frame]) if p.still is None else ""  # it has no time
+            sheet.print(picture, x + SIDE - 9, floor + SIDE + 21, clock, 15, bold=True, anchor="rs")
             note = _wrapped(p.note(frame), NOTE, SIDE - 18)
             sheet.print(picture, x + 9, floor - 2, note, NOTE, color=sheet.theme.faint)
-        heat = any(p.heat is not None for p in panels)
-        picture.info = {"comment": scene.stamp, "theme": theme, "heat": heat}  # travels with the picture into the file
+        picture.info = about.copy()  # travels with the picture into the file
         yield picture
 
 
@@ -121,7 +139,8 @@ def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 
     """A GIF of about `seconds` that loops forever and rests on its last picture; its comment is the stamp."""
     pictures = iter(pictures)
     first = next(pictures)
-    palette = _Palette(THEMES[first.info.get("theme", "light")], first.info.get("heat", False))
+    about: dict[Any, Any] = {"theme": "light", "heat": False, "images": ()} | first.info
+    palette = _Palette(THEMES[about["theme"]], about["heat"], about["images"])
     film: list[Image.Image] = []
     last = np.array(palette.no_change)
     for picture in chain([first], pictures):
@@ -155,13 +174,14 @@ def strip(
     moments: int = 6,
     *,
     theme: str = "light",
+    guess: bool = False,
     kind: int = 0,
     equal: bool = False,
     particles: bool = True,
     density: bool = False,
     size: int = SIDE,
 ) -> bytes:
-    """A PNG for a slide: a row per panel, a column per moment, each `size` pixels wide."""
+    """A PNG for a slide: a row per panel, a column per moment, each `size` pixels wide. guess: images are their x̂0."""
     ticks, frames = scene.ticks, spaced(len(scene.ticks), moments)
     left, head, small = 220, 40, 16  # room for titles and for clocks; the stamp's font size
     width = left + len(frames) * (SIDE + GAP) - GAP + EDGE
@@ -170,12 +190,18 @@ def strip(
     top = floor + len(scene.panels) * (SIDE + GAP) - GAP
     sheet = _Sheet(width, top + head + EDGE, size, THEMES[theme])
     sheet.write(EDGE, floor - 8, stamp, small, **sheet.block)
+    grids = [None if p.images() is None else _Grid(scene, p, sheet.theme, size, guess) for p in scene.panels]
+    pasted: list[tuple[_Grid, int, int, float]] = []
     for column, frame in enumerate(frames):
         x = left + column * (SIDE + GAP)
         clock = _clock(scene, ticks[frame])
         sheet.write(x + SIDE / 2, top + 14, clock, 24, family=MONO, weight="bold", ha="center")
         for row, panel in enumerate(scene.panels):
             y = top - SIDE - row * (SIDE + GAP)
+            sheet.card(x, y)
+            if (grid := grids[row]) is not None:
+                pasted.append((grid, frame, x, y + SIDE))
+                continue
             stage = sheet.stage(x, y, scene)
             for layer in _layers(stage, scene, panel, sheet.theme, kind, equal, density):
                 layer.show(frame)
@@ -189,12 +215,16 @@ def strip(
     sheet.canvas.draw()
     file, about = io.BytesIO(), PngInfo()
     about.add_itxt("Description", scene.stamp)
-    sheet.picture().save(file, "PNG", pnginfo=about)
+    picture = sheet.picture()
+    for grid, frame, x, y in pasted:
+        grid.paste(picture, frame, *sheet.corner(x, y))
+    picture.save(file, "PNG", pnginfo=about)
     return file.getvalue()
 
 
 def npz(scene: Scene, **more: Any) -> bytes:
-    """The numbers, for np.load: t (F,), data (N, 2), stamp, titles; of panel 0: 0.x, 0.x0, 0.mean (F, B, 2).
+    """The numbers, for np.load: t (F,), data (N, 2), stamp, titles; of panel 0: 0.x, 0.x0, 0.mean (F, B, 2). Images as
+    the network sees them: data (N, C, H, W), 0.x (F, B, C, H, W), or 0.still (n, C, H, W) of a panel that stands still.
     Where there are layers: places (A, 2), 0.arrows (F, A, 2), 0.heat (F, m, m), density.t, density.inside.
 
     `more`: further arrays by name, for example losses=...
@@ -202,11 +232,11 @@ def npz(scene: Scene, **more: Any) -> bytes:
     arrays: dict[str, Any] = {"t": scene.ticks, "data": scene.data.float().numpy(), "stamp": scene.stamp}
     arrays["titles"] = [panel.title for panel in scene.panels]
     for i, panel in enumerate(scene.panels):
-        for name in ("x", "x0", "mean"):
+        for name in ("x", "x0", "mean") if panel.still is None else ():
             arrays[f"{i}.{name}"] = getattr(panel.trajectory, name).float().numpy()
     layers = {"places": scene.places}
     for i, panel in enumerate(scene.panels):
-        layers |= {f"{i}.arrows": panel.arrows, f"{i}.heat": panel.heat}
+        layers |= {f"{i}.arrows": panel.arrows, f"{i}.heat": panel.heat, f"{i}.still": panel.still}
     if scene.density is not None:
         layers |= {"density.t": scene.density.t, "density.inside": scene.density.inside}
     arrays |= {name: layer.numpy() for name, layer in layers.items() if layer is not None}
@@ -225,12 +255,20 @@ class _Sheet:
         self.block: dict[str, Any] = {"family": MONO, "color": theme.faint, "va": "top"}
         self.points = Affine2D().scale(1 / 72) + self.figure.dpi_scale_trans
 
-    def stage(self, x: float, y: float, scene: Scene, above: float = 0, below: float = 0) -> Axes:
-        """A panel without particles: a card with a faint grid, and the data as a ghost."""
-        theme, r = self.theme, scene.half_width
+    def card(self, x: float, y: float, above: float = 0, below: float = 0) -> None:
+        """The paper of a panel."""
         card = FancyBboxPatch((x, y - below), SIDE, SIDE + above + below, "round,pad=0,rounding_size=9")
-        card.set(transform=self.points, zorder=-1, facecolor=theme.paper, edgecolor=theme.axis, linewidth=0.8)
+        card.set(transform=self.points, zorder=-1, facecolor=self.theme.paper, edgecolor=self.theme.axis, linewidth=0.8)
         self.figure.add_artist(card)
+
+    def corner(self, x: float, y: float) -> tuple[int, int]:
+        """A place as whole pixels from the upper left corner."""
+        scale = self.figure.dpi / 72
+        return round(x * scale), round((self.height - y) * scale)
+
+    def stage(self, x: float, y: float, scene: Scene) -> Axes:
+        """What a panel of points has on its card: a faint grid, and the data as a ghost."""
+        theme, r = self.theme, scene.half_width
         box = (x / self.width, y / self.height, SIDE / self.width, SIDE / self.height)
         ax = self.figure.add_axes(box, frameon=False, xlim=(-r, r), ylim=(-r, r))
         ax.set(xticks=[], yticks=[])
@@ -266,7 +304,7 @@ class _Sheet:
 
 
 class _Layer(Protocol):
-    """Something under the particles."""
+    """Something that moves in a panel."""
 
     @property
     def artists(self) -> tuple[Artist, ...]: ...
@@ -434,6 +472,67 @@ class _Followed:
             self.path.set_segments([self.x[: frame + 1]])
 
 
+class _Grid:
+    """The images of a panel, in rows, as large as fits: as many columns as make them largest."""
+
+    def __init__(
+        self, scene: Scene, panel: Panel, theme: Theme, size: int, guess: bool = False, follow: int | None = None
+    ) -> None:
+        images = panel.images("x0" if guess else "x")
+        assert images is not None
+        self.pixels = scene.shown(images)  # (F, B, H, W, C)
+        self.sample = _sample(self.pixels)
+        _, count, H, W, C = self.pixels.shape
+        self.pixels = self.pixels if C == 3 else self.pixels[..., 0]  # gray images have no last axis for Pillow
+        columns = max(1, math.ceil(math.sqrt(count * H / W)))
+        rows = max(1, -(-count // columns))
+        closest = max(2, round((FRAMED if scene.framed else CLOSE) * size))
+        across, down = (size - closest * (n + 1) for n in (columns, rows))
+        scale = min(across / (columns * W), down / (rows * H))
+        scale = math.floor(scale) if math.floor(scale) >= LOST * scale else scale
+        self.look = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+        self.width, self.height = width, height = max(1, math.floor(scale * W)), max(1, math.floor(scale * H))
+        left = min((size - columns * width) / (columns + 1), (size - rows * height) / (rows + 1))
+        gap = math.floor(min(left, WIDE * size))
+        x, y = ((size - n * (length + gap) + gap) // 2 for n, length in ((columns, width), (rows, height)))
+        self.places = [(x + i % columns * (width + gap), y + i // columns * (height + gap)) for i in range(count)]
+
+        ours = count == len(scene.hue)  # else image i is not particle i
+        framed = scene.framed and ours
+        self.frames = [theme.hues[h] for h in scene.hue.tolist()] if framed else [theme.axis] * count
+        self.frame = max(1, math.floor(min(gap / 3, size / 140))) if framed else 1  # pixels
+        self.rings = {self.frame + max(2, round(size / 75)): theme.ink, self.frame + 1: theme.paper}
+        self.follow = follow if ours else None
+
+    def paste(self, picture: Image.Image, frame: int, left: int, top: int) -> None:
+        """Onto a finished picture, with the upper left corner of the panel there."""
+        draw, pixels = ImageDraw.Draw(picture), self.pixels[min(frame, len(self.pixels) - 1)]
+
+        def around(i: int, by: int, colour: str) -> None:
+            x, y = left + self.places[i][0], top + self.places[i][1]
+            draw.rectangle((x - by, y - by, x + self.width + by - 1, y + self.height + by - 1), colour)
+
+        def one(i: int) -> None:
+            around(i, self.frame, self.frames[i])
+            x, y = self.places[i]
+            image = Image.fromarray(pixels[i]).resize((self.width, self.height), self.look)
+            picture.paste(image, (left + x, top + y))
+
+        for i in range(len(self.places)):
+            one(i)
+        if self.follow is not None:
+            for by, colour in self.rings.items():
+                around(self.follow, by, colour)
+            one(self.follow)
+
+
+def _sample(pixels: np.ndarray) -> np.ndarray:
+    """Some of the colours, (n, 3), spread over all frames and images (..., C)."""
+    colours = pixels.reshape(-1, pixels.shape[-1])
+    some = colours[:: _thin(len(colours), SAMPLE)]
+    return np.broadcast_to(some, (len(some), 3))
+
+
 def _places(x: Tensor) -> np.ndarray:
     """Tensor (..., 2) to array, with NaN (never drawn) for particles that have diverged."""
     places = x.float().numpy()
@@ -473,16 +572,19 @@ def _height(wrapped: str, size: float) -> float:
 
 class _Palette:
     """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper. A heat map
-    is all gradient: for it there are more steps of its colour."""
+    is all gradient: for it there are more steps of its colour. So there are of gray for gray images, and for images in
+    colour those that are most like them."""
 
-    def __init__(self, theme: Theme, heat: bool) -> None:
-        self.no_change = (COLOURS_OF_HEAT if heat else COLOURS) - 1
+    def __init__(self, theme: Theme, heat: bool, images: Sequence[np.ndarray] = ()) -> None:
+        self.no_change = (COLOURS_OF_RAMPS if heat or images else COLOURS) - 1
         inks = to_rgba_array([*theme.hues, *theme[1:]])[:, :3] * 255
         paper = to_rgba_array(theme.paper)[:, :3] * 255
         share = np.linspace(1, 0, BLENDS, endpoint=False)[:, None, None]
         blends = (share * inks + (1 - share) * paper).reshape(-1, 3)
-        steps = np.linspace(HEAT, 0, self.no_change - len(blends) if heat else 0, endpoint=False)[:, None]
-        self.colors = np.concatenate([blends, steps * inks[1] + (1 - steps) * paper]).round().astype(np.float32)
+        room = self.no_change - len(blends)
+        shown = _colours(np.concatenate(images), room // 2 if heat else room) if images else blends[:0]
+        steps = np.linspace(HEAT, 0, room - len(shown) if heat else 0, endpoint=False)[:, None]
+        self.colors = np.concatenate([blends, steps * inks[1] + (1 - steps) * paper, shown]).round().astype(np.float32)
         self.nearest = np.full(1 << 24, self.no_change, np.uint8)  # of each colour code, once it has been met
 
     def __call__(self, picture: Image.Image) -> np.ndarray:
@@ -493,6 +595,14 @@ class _Palette:
         # |colour - rgb|^2 without |rgb|^2, which is the same for all colours
         self.nearest[new] = (np.square(self.colors).sum(1) - 2 * rgb @ self.colors.T).argmin(1)
         return self.nearest[codes]
+
+
+def _colours(pixels: np.ndarray, most: int) -> np.ndarray:
+    """At most so many colours, (n, 3), for these pixels (N, 3)."""
+    if (pixels == pixels[:, :1]).all():
+        return np.linspace(0, 255, most)[:, None].repeat(3, axis=1)
+    chosen = Image.fromarray(pixels[None].copy()).quantize(most, Image.Quantize.MEDIANCUT)
+    return np.array(chosen.getpalette()).reshape(-1, 3)[:most]
 
 
 def _codes(picture: Image.Image) -> np.ndarray:

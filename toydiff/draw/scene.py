@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,14 +38,23 @@ class Density:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One run, with what is written around it, and the layers under it. Row 0 of a square is its lowest y."""
+    """One run, with what is written around it: particles of a plane with layers under them, or a grid of images. The
+    shape of x says which. Row 0 of a square layer is its lowest y, row 0 of an image its top."""
 
     title: str  # "DDPM"
     formula: str  # "x ← μ(x, t) + σₜ z"
-    trajectory: Trajectory  # x: (F, B, 2)
+    trajectory: Trajectory  # x: (F, B, 2), or (F, B, C, H, W) for images
     notes: tuple[str, ...] = ()  # the numbers under the picture: one text per frame, or one for all frames
     arrows: Tensor | None = None  # (F, A, 2): a vector at each of the scene's places
     heat: Tensor | None = None  # (F, m, m): a number per cell of a square over the whole view
+    still: Tensor | None = None  # (n, C, H, W): shown at all frames, in place of the run, which only gives the clock
+
+    def images(self, part: Literal["x", "x0", "mean"] = "x") -> Tensor | None:
+        """(F, B, C, H, W); (1, n, C, H, W) where nothing moves; None for a panel of points."""
+        if self.still is not None:
+            return self.still[None]
+        run: Tensor = getattr(self.trajectory, part)
+        return run if run.ndim == 5 else None
 
     def note(self, frame: int) -> str:
         """The text under the picture at one frame."""
@@ -55,7 +66,7 @@ class Scene:
     """Panels that share one clock, one set of starting points and one view."""
 
     panels: tuple[Panel, ...]
-    data: Tensor  # (N, 2): the ghost behind the particles
+    data: Tensor  # (N, 2): the ghost behind the particles. Images (N, C, H, W) have none
     stamp: str = ""  # how this picture was made: written under every export
     clock: str = "t"  # what the frames count: "t", or "step" for checkpoints of a training
     start: Tensor | None = None  # (B, 2): what particles are coloured by; the first frame if None
@@ -65,11 +76,24 @@ class Scene:
     kinds: tuple[Kind, ...] = ()  # none: the arrows as they are
     heat_max: float = 1.0  # the end of the one colour scale for all frames
     density: Density | None = None
+    pixels: Callable[[Tensor], np.ndarray] | None = None  # what images look like: Images.pixels of their data set
 
     @property
     def ticks(self) -> list[int]:
         """What the clock says at each frame, (F,)."""
         return self.panels[0].trajectory.t.tolist()
+
+    def shown(self, images: Tensor) -> np.ndarray:
+        """Images (..., C, H, W) as bytes (..., H, W, C). ValueError if nobody said what they look like."""
+        if self.pixels is None:
+            raise ValueError("a scene with images needs to know their `pixels`")
+        *many, C, H, W = images.shape
+        return np.asarray(self.pixels(images)).reshape(*many, H, W, C)
+
+    @property
+    def framed(self) -> bool:
+        """Whether images have a frame in the colour of their particle: where particles are in a panel beside them."""
+        return any(panel.images() is None for panel in self.panels)
 
     def values(self, arrows: Tensor, frame: int, kind: int = 0) -> Tensor:
         """(A, 2): the arrows of a panel at one frame, in one of the kinds there are. What is not a number is 0."""
@@ -96,7 +120,10 @@ class Scene:
 
     @cached_property
     def hue(self) -> Tensor:
-        """(B,) uint8: the colour of each particle, by the angle at which it started."""
-        start = self.panels[0].trajectory.x[0] if self.start is None else self.start
+        """(B,) uint8: the colour of each particle, by the angle at which it started. It is the same for all images,
+        unless they have two pixels: then they are particles."""
+        starts = [panel.trajectory.x[0].flatten(1) for panel in self.panels]
+        nowhere = torch.zeros(len(starts[0]), 2)
+        start = next((x for x in starts if x.shape[1] == 2), nowhere) if self.start is None else self.start
         turn = torch.atan2(start[:, 1], start[:, 0]) / (2 * math.pi) + 0.5
         return (turn * HUES).long().clamp(0, HUES - 1).to(torch.uint8)

@@ -51,7 +51,7 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
                 st.session_state[f"{key}-job"] = _job(scene, shown, theme)
         st.download_button(
             words("export.strip"),
-            lambda: _film().strip(scene, theme=theme, **_layers(scene, shown)),
+            lambda: _film().strip(scene, theme=theme, guess=shown.guess, **_layers(scene, shown)),
             f"{name}.png",
             "image/png",
             key=f"{key}-strip",

@@ -15,7 +15,10 @@ __all__ = ["PlayerState", "pack", "player"]
 
 HERE = Path(__file__).parent
 # Inline JavaScript is one module that cannot import: the files are joined, and share one scope.
-SCRIPTS = ("unpack", "clock", "draw", "layers", "anatomy", "panels", "inspector", "controls", "keys", "marks", "player")
+SCRIPTS = (
+    *("unpack", "clock", "draw", "layers", "anatomy", "images"),
+    *("panels", "inspector", "controls", "keys", "marks", "player"),
+)
 TOGGLES = ("trails", "guess", "anatomy", "equal", "particles", "density")
 LABELS = (
     *("player", "play", "pause", "back", "forward", "frame", "speed"),
@@ -39,7 +42,7 @@ class PlayerState(NamedTuple):
     trails: bool
     guess: bool
     anatomy: bool
-    followed: int | None  # the particle with a ring
+    followed: int | None  # the particle, or the image, with a ring
     panel: int | None  # the one that is enlarged
     kind: int = 0  # of the scene's arrows
     equal: bool = False  # arrows of equal length
@@ -68,7 +71,8 @@ def player(
     """Show a scene. A rerun with the same scene leaves the film alone; a new scene keeps place, speed and toggles.
 
     guess, anatomy, density: True shows x̂0 / the split of each step / contours of q(x_t), "offer" only has the button.
-    follow: the particle that is followed at first; a click follows another one.
+    Images become their x̂0, and become the mean before the noise.
+    follow: the particle that is followed at first; a click follows another one, on an image that one.
     follow_end: for films that grow: who watches the last frame gets the new last frame, and particles glide there.
     marks: the key of a container whose Plotly charts show the current tick as a line.
     particles: False hides them at first; where there are arrows or heat, there is a button.
@@ -77,12 +81,15 @@ def player(
     shown = PlayerState(
         trails, guess is True, anatomy is True, follow, None, particles=particles, density=density is True
     )
+    labels = {name: words(f"player.{name}") for name in LABELS} | {"clock": words(f"player.clock_{scene.clock}")}
+    if not scene.framed:
+        labels["player"] = words("player.player_of_images")
     data = pack(
         scene,
         guess=bool(guess),
         anatomy=bool(anatomy),
         density=bool(density),
-        labels={name: words(f"player.{name}") for name in LABELS} | {"clock": words(f"player.clock_{scene.clock}")},
+        labels=labels,
         show={name: getattr(shown, name) for name in TOGGLES} | {"loop": loop},
         autoplay=autoplay,
         follow=follow,

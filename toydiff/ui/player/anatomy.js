@@ -60,7 +60,7 @@ function arrow(ctx, view, from, to, colour, width) {
 function magnification(film) {
   const extents = [];
   for (const panel of film.panels) {
-    if (!panel.mean) continue;
+    if (!panel.mean || panel.shape) continue;
     for (let k = 1; k < film.frames; k++)
       for (let i = 0; i < Math.min(8, film.particles); i++) extents.push(extent(stepOf(film, panel, i, k)));
   }
@@ -70,10 +70,10 @@ function magnification(film) {
   return [40, 30, 20, 15, 10, 8, 6, 5, 4, 3, 2].find((times) => times <= fits) ?? 2;
 }
 
-// Who is shown when nobody was chosen: of the first particles, the one that the model moves most.
+// Who is shown when nobody was chosen: of the first particles, the one that the model moves most. null for images.
 function protagonist(film) {
-  const panel = film.panels.find(({ mean }) => mean);
-  let best = 0;
+  const panel = film.panels.find(({ mean, shape }) => mean && !shape);
+  let best = panel ? 0 : null;
   let most = 0;
   for (let i = 0; panel && i < Math.min(64, film.particles); i++) {
     let moved = 0;

@@ -38,6 +38,7 @@ class Controls {
     }
     const layers = film.panels.some((panel) => panel.arrows || panel.heat);
     this.toggle("particles").hidden = !layers || film.particles === 0;
+    this.toggle("trails").hidden = !film.framed;
     this.toggle("density").hidden = !film.density;
     this.toggle("equal").hidden = !film.field?.spacing;
     this.fillKinds(film.field?.kinds ?? []);

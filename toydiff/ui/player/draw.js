@@ -32,6 +32,7 @@ function background(view, film) {
 }
 
 function drawPanel(ctx, view, film, panel, now, moment, cache) {
+  if (panel.shape) return drawImages(ctx, view, film, panel, now, moment, cache);
   ctx.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
   ctx.drawImage(view.layer, 0, 0, view.size, view.size);
   drawLayers(ctx, view, film, panel, moment, cache);

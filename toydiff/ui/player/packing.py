@@ -7,7 +7,8 @@ header says where each one starts, and names layers only if there are some:
 
 Coordinates are whole numbers, UNIT of them to a half-width of the view: half the bytes of float32, and finer than a
 screen can show. Arrows have a unit for each frame, since eps is near 1 at T and hundreds at t = 1; heat and density
-are bytes, 255 at the end of their scale.
+are bytes, 255 at the end of their scale. A panel of images says so by its "shape" (B, H, W, C): its x, x0 and mean are
+bytes too, as the screen shows them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from toydiff.draw.scene import Panel, Scene
@@ -45,9 +47,13 @@ def pack(
     particles = min((run.x.shape[1] for run in runs), default=0)
     body = _Body()
 
-    def path(positions: Tensor) -> int:
-        return body.add(quantised(positions[:frames, :particles], scene.half_width))
+    def add(panel: Panel, part: Literal["x", "x0", "mean"]) -> int:
+        images = panel.images(part)
+        if images is None:
+            return body.add(quantised(getattr(panel.trajectory, part)[:frames, :particles], scene.half_width))
+        return body.add(scene.shown(images if panel.still is not None else images[:frames, :particles]))
 
+    ghost = scene.data if scene.data.ndim == 2 else torch.zeros(0, 2)
     header: dict[str, Any] = {
         "version": VERSION,
         "halfWidth": scene.half_width,
@@ -56,16 +62,16 @@ def pack(
         "ticks": scene.ticks[:frames],
         "particles": particles,
         "hue": body.add(scene.hue[:particles].numpy()),
-        "ghost": {"at": body.add(quantised(scene.data, scene.half_width)), "count": len(scene.data)},
+        "ghost": {"at": body.add(quantised(ghost, scene.half_width)), "count": len(ghost)},
         "panels": [
             {
                 "title": panel.title,
                 "formula": panel.formula,
                 "notes": list(panel.notes[:frames]),
-                "x": path(panel.trajectory.x),
-                "x0": path(panel.trajectory.x0) if guess else None,
-                "mean": path(panel.trajectory.mean) if anatomy else None,
-                **_layers(panel, frames, scene, body),
+                "x": add(panel, "x"),
+                "x0": add(panel, "x0") if guess and panel.still is None else None,
+                "mean": add(panel, "mean") if anatomy and panel.still is None else None,
+                **(_layers(panel, frames, scene, body) if panel.images() is None else _shape(panel, particles)),
             }
             for panel in scene.panels
         ],
@@ -87,6 +93,15 @@ def quantised(positions: Tensor, half_width: float) -> np.ndarray:
     """Coordinates as int16, UNIT to a half-width. What is not a number, or far out, is put at FAR."""
     scaled = np.asarray(positions.detach(), dtype=np.float64) * (UNIT / half_width)
     return np.nan_to_num(scaled, nan=FAR, posinf=FAR, neginf=-FAR).clip(-FAR, FAR).round().astype("<i2")
+
+
+def _shape(panel: Panel, particles: int) -> dict[str, Any]:
+    """What the header says of a panel of images, (B, H, W, C). One that stands still has images of its own number."""
+    images = panel.images()
+    assert images is not None
+    count = particles if panel.still is None else len(panel.still)
+    C, H, W = images.shape[2:]
+    return {"shape": [count, H, W, C]} | ({} if panel.still is None else {"still": True})
 
 
 def _layers(panel: Panel, frames: int, scene: Scene, body: _Body) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class Panels {
       card.formula.textContent = panel.formula;
       card.canvas.setAttribute("aria-label", [panel.title, panel.formula].filter(Boolean).join(": "));
       card.element.classList.toggle("no-note", !film.panels.some(({ notes }) => notes.length));
-      if (card.now?.length !== 2 * film.particles) card.now = new Float32Array(2 * film.particles);
+      card.element.classList.toggle("images", Boolean(panel.shape));
+      if (card.now?.length !== panel.size) card.now = new Float32Array(panel.size);
     });
     this.clock = film.clock;
     const longest = Math.max(0, ...film.ticks.map((tick) => clockText(film, tick).length));
@@ -39,7 +40,7 @@ class Panels {
     card.resize.onclick = () => this.onEnlarge(p);
     card.canvas.onclick = (event) => this.onClick(p, event.offsetX, event.offsetY);
     card.canvas.ondblclick = () => this.onTwice(p);
-    card.canvas.onpointermove = (event) => this.onPoint(event.offsetX, event.offsetY);
+    card.canvas.onpointermove = (event) => this.onPoint(p, event.offsetX, event.offsetY);
     card.canvas.onpointerleave = () => this.onLeave();
     this.cards.push(card);
     this.host.append(element);
@@ -86,9 +87,9 @@ class Panels {
 
   write(film, frame) {
     const text = clockText(film, film.ticks[frame]);
-    film.panels.forEach(({ notes }, p) => {
+    film.panels.forEach(({ notes, still }, p) => {
       const card = this.cards[p];
-      card.clock.textContent = text;
+      card.clock.textContent = still ? "" : text; // it has no time
       card.note.textContent = notes[Math.min(frame, notes.length - 1)] ?? "";
     });
   }

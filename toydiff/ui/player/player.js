@@ -52,18 +52,24 @@ function create(shadow) {
   const inspector = new Inspector(root);
   panels.onEnlarge = act.enlarge;
   panels.onTwice = (p) => film.options.pick || act.enlarge(p); // two picks are not a wish to see more
-  panels.onPoint = (x, y) => view && film.field?.spacing && read({ hovered: nearestPlace(view, film, x, y) });
+  panels.onPoint = (p, x, y) => {
+    if (view && film.field?.spacing && !film.panels[p].shape) read({ hovered: nearestPlace(view, film, x, y) });
+  };
   panels.onLeave = () => read({ hovered: null });
   panels.onClick = (p, x, y) => {
     if (!view) return;
-    if (film.options.pick) return pick(x, y);
+    const panel = film.panels[p];
+    if (film.options.pick && !panel.shape) return pick(x, y);
     if (view.size < SMALL && state.enlarged === null) return act.enlarge(p);
+    if (panel.shape) return follow(imageAt(view, film, panel, x, y));
     if (film.field?.spacing) pin(nearestPlace(view, film, x, y));
-    if (!state.on.particles) return;
-    const found = nearest(view, panels.cards[p].now, x, y);
+    if (state.on.particles) follow(nearest(view, panels.cards[p].now, x, y));
+  };
+
+  function follow(found) {
     change(() => (state.followed = found === state.followed ? null : found));
     report();
-  };
+  }
 
   function pick(x, y) {
     const { size, scale } = view;
@@ -117,7 +123,8 @@ function create(shadow) {
     film.protagonist = protagonist(film);
     root.dataset.hash = film.hash;
     // The same particles go to their new places; others are simply there. A running film that grew just runs on.
-    const same = old && old.particles === film.particles && old.panels.length === film.panels.length;
+    const shapes = ({ particles, panels }) => JSON.stringify([particles, panels.map(({ shape }) => shape)]);
+    const same = old && shapes(old) === shapes(film);
     const grew = film.options.followEnd && clock.playing;
     glide = same && !grew && !still.matches ? { from: panels.cards.map(({ now }) => now.slice()), left: GLIDE } : null;
     if (old?.particles !== film.particles) state.followed = film.options.follow;
@@ -194,7 +201,7 @@ function create(shadow) {
     if (film.field) moment.reach = aim(film, view, state.kind, state.on.equal, clock.position);
     film.panels.forEach((panel, p) => {
       const { ctx, now, element, cache } = panels.cards[p];
-      place(film, panel, clock.position, clock.slow, now);
+      place(panel, clock.position, clock.slow, moment.on.guess, now);
       if (glide) blend(glide.from[p], now, ease(there), now);
       if (!element.hidden) drawPanel(ctx, view, film, panel, now, moment, cache);
     });

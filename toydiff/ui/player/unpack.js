@@ -20,6 +20,14 @@ function readFilm({ header, body }) {
     return out;
   }
 
+  // A panel's x, x0 and mean, `size` numbers at each frame: places of particles, or brightness of pixels.
+  function paths({ x, x0, mean, shape, still }) {
+    const size = shape ? shape.reduce((a, b) => a * b) : 2 * particles;
+    const bytes = (at) => (at === null ? null : new Uint8Array(body, at, (still ? 1 : frames) * size));
+    const read = shape ? bytes : (at) => points(at, frames * particles);
+    return { size, x: read(x), x0: read(x0), mean: read(mean) };
+  }
+
   // Arrow i at frame k: arrows[2 * (k * count + i)]. Every frame has a unit of its own.
   function arrows({ at, unit }) {
     const size = 2 * header.field.count;
@@ -39,12 +47,10 @@ function readFilm({ header, body }) {
     ...header,
     frames,
     last: Math.max(0, frames - 1),
-    // Particle i at frame k: x[2 * (k * particles + i)], and y right behind it.
+    // Particle i at frame k: x[2 * (k * particles + i)], and y right behind it; an image: as many bytes as it has.
     panels: header.panels.map((panel) => ({
       ...panel,
-      x: points(panel.x, frames * particles),
-      x0: points(panel.x0, frames * particles),
-      mean: points(panel.mean, frames * particles),
+      ...paths(panel),
       arrows: panel.arrows && arrows(panel.arrows),
       vectors: panel.arrows && new Float32Array(2 * header.field.count), // what is shown of them now
       heat: panel.heat && { ...panel.heat, values: new Uint8Array(body, panel.heat.at, frames * panel.heat.m ** 2) },
@@ -56,6 +62,7 @@ function readFilm({ header, body }) {
     },
     density: header.density && { ...header.density, values: new Uint8Array(body, header.density.at) },
     ghost: points(header.ghost.at, header.ghost.count),
+    framed: header.panels.some(({ shape }) => !shape), // images have the colours of the particles beside them
     hue: new Uint8Array(body, header.hue, particles),
     // Canvas is fast when it changes colour rarely: everything is drawn hue by hue.
     byHue: group(new Uint8Array(body, header.hue, particles)),
@@ -68,16 +75,17 @@ function group(hue) {
   return groups; // with holes for hues nobody has: forEach skips them
 }
 
-// Where the particles of a panel are at a position between frames, written into `out`.
+// Where the particles of a panel are at a position between frames, or what its images look like, written into `out`.
 // In two phases (step anatomy) they first take the model's step, to the mean, and then the noise kick.
-function place(film, panel, position, twoPhase, out) {
-  const { particles } = film;
-  const k = Math.ceil(position);
-  const from = panel.x.subarray(2 * Math.max(0, k - 1) * particles);
-  const to = panel.x.subarray(2 * k * particles);
+function place(panel, position, twoPhase, guess, out) {
+  const { size, still } = panel;
+  const x = (guess && panel.shape && panel.x0) || panel.x; // particles have lines to their guesses instead
+  const k = still ? 0 : Math.ceil(position);
+  const from = x.subarray(size * Math.max(0, k - 1));
+  const to = x.subarray(size * k);
   const part = 1 - (k - position);
-  if (twoPhase && panel.mean && k > 0) {
-    const mean = panel.mean.subarray(2 * k * particles);
+  if (twoPhase && panel.mean && k > 0 && x === panel.x) {
+    const mean = panel.mean.subarray(size * k);
     const [start, end] = part < 0.5 ? [from, mean] : [mean, to];
     blend(start, end, ease(part < 0.5 ? 2 * part : 2 * part - 1), out);
   } else blend(from, to, part, out);
