@@ -9,14 +9,17 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from toydiff.data import MIN_POINTS
 from toydiff.dit import IMAGE_MODELS
+from toydiff.exact import Model
 from toydiff.experiment import Problem
 from toydiff.images import IMAGES, MAX_IMAGES, Images
+from toydiff.samplers import WAYS, reverse
 from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.training import Trainer
+from toydiff.trajectory import Trajectory
 from toydiff.unet import WIDTHS
 
 # What each field may be: names to choose from, or (lowest, highest).
@@ -92,6 +95,20 @@ class ImageExperiment:
             autocast=self.bf16_helps(device) if bf16 is None else bf16,
             shared=shared,
         )
+
+    def start(self, n: int, shape: tuple[int, ...]) -> Tensor:
+        """(n, *shape): x_T, the same for every way down."""
+        return torch.randn(n, *shape, generator=self.generator(1))
+
+    def reverse(self, model: Model, way: str, x: Tensor, steps: int | None = None) -> Trajectory:
+        """One whole run down from x_T = x, on the device of x; `way`: a key of WAYS. Every way uses the same z."""
+        sampler, noise = WAYS[way]
+        schedule, z = self.noise_schedule(), self.generator(2)
+        return Trajectory.collect(reverse(model, schedule, x, sampler, steps=steps, noise=noise, generator=z))
+
+    def generator(self, stream: int) -> torch.Generator:
+        """Random numbers of this seed; each use has a stream of its own."""
+        return torch.Generator().manual_seed(1_000_003 * stream + self.seed)
 
     def bf16_helps(self, device: torch.device | str) -> bool:
         """Whether this network is trained faster in bfloat16 there. On a CPU that multiplies it the U-Net is, by a

@@ -36,8 +36,8 @@ def schedule(s: Schedule) -> dict[str, go.Figure]:
     return figures
 
 
-def loss(losses: Tensor, best: float, title: str, axis: str, best_name: str) -> go.Figure:
-    """The loss (step,) over training steps; `best`: the loss of the optimal predictor."""
+def loss(losses: Tensor, best: float | None, title: str, axis: str, best_name: str) -> go.Figure:
+    """The loss (step,) over training steps; `best`: the loss of the optimal predictor, None if it says nothing."""
     steps, binned = averaged(losses)
     figure = go.Figure()
     figure.add_scatter(x=steps, y=binned, mode="lines", name=title, line={"color": BLUE, "width": 2})
@@ -54,11 +54,35 @@ def quality(points: Sequence[tuple[int, float]], title: str, axis: str, floor_na
     return _learning(figure, title, axis, 1.0, floor_name)
 
 
-def _learning(figure: go.Figure, title: str, axis: str, goal: float, goal_name: str) -> go.Figure:
-    """A chart over training steps, with a dashed line that nothing gets under."""
-    figure.add_hline(
-        y=goal, line={"color": GRAY, "dash": "dash"}, annotation_text=goal_name, annotation_position="bottom right"
-    )
+def judged(points: Sequence[tuple[int, float]], floor: float, title: str, axis: str, floor_name: str) -> go.Figure:
+    """(step, how sure a classifier is of the samples as a share of what it is of real images); floor: of noise."""
+    steps, shares = zip(*points, strict=True)
+    figure = go.Figure()
+    figure.add_scatter(x=steps, y=shares, mode="lines+markers", name=title, line={"color": ORANGE, "width": 2})
+    figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
+    return _learning(figure, title, axis, floor, floor_name)
+
+
+def pixels(values: Tensor, title: str, axis: str, names: tuple[str, str]) -> go.Figure:
+    """The histogram of pixels, any shape, beside the density of N(0, 1). names: of both."""
+    height, edges = torch.histogram(values.flatten().float(), 60, range=(-4.0, 4.0), density=True)
+    x = torch.linspace(-4, 4, 161)
+    normal = (-x.square() / 2).exp() / math.sqrt(2 * math.pi)
+    figure = go.Figure()
+    middles = (edges[1:] + edges[:-1]) / 2
+    figure.add_bar(x=middles.numpy(), y=height.numpy(), name=names[0], marker_color=BLUE, width=8 / 60)
+    figure.add_scatter(x=x.numpy(), y=normal.numpy(), mode="lines", name=names[1], line={"color": ORANGE, "width": 3})
+    figure.update_xaxes(title={"text": axis, "standoff": 0}, fixedrange=True)
+    figure.update_yaxes(fixedrange=True)
+    legend = {"x": 1, "xanchor": "right", "yanchor": "bottom"}
+    return _plain(figure, 260).update_layout(title_text=title, margin_t=48, legend=legend)
+
+
+def _learning(figure: go.Figure, title: str, axis: str, goal: float | None, goal_name: str) -> go.Figure:
+    """A chart over training steps, with a dashed line at the goal."""
+    if goal is not None:
+        line = {"color": GRAY, "dash": "dash"}
+        figure.add_hline(y=goal, line=line, annotation_text=goal_name, annotation_position="bottom right")
     figure.update_yaxes(fixedrange=True)
     figure.update_xaxes(title=axis, rangemode="tozero", fixedrange=True)
     return _plain(figure, 205).update_layout(title_text=title, showlegend=False)

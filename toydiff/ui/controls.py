@@ -10,7 +10,7 @@ import streamlit as st
 from toydiff.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.live import Race, RaceSnapshot, Run, Snapshot
+from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Snapshot
 
 # Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.
 STOPS: dict[str, tuple[float, ...]] = {
@@ -59,7 +59,10 @@ def control(field: str) -> None:
 
 
 def training_buttons(
-    training: Run | Race, now: Snapshot | RaceSnapshot, fresh: Callable[[], object] = state.fresh_run, key: str = ""
+    training: Run | ImageRun | Race,
+    now: Snapshot | RaceSnapshot,
+    fresh: Callable[[], object] = state.fresh_run,
+    key: str = "",
 ) -> None:
     """Start or pause, one step, reset, which asks for a `fresh` one. `key`: what the keys of the buttons begin with."""
     stopped = now.diverged_at is not None

@@ -17,12 +17,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from toydiff.data import DATASETS
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.field import Probe
+from toydiff.image_experiment import ImageExperiment, usual_device
+from toydiff.images import Images
+from toydiff.judge import Judge
 from toydiff.metrics import Ruler
 from toydiff.trajectory import Trajectory
 
@@ -31,6 +34,7 @@ REFRESH = 1.0  # seconds between two checkpoints
 CHECKPOINTS = 60  # at most; then every second one of the older half goes
 SAMPLES = 2000  # that the quality is measured with
 JUMPS = 100  # of the DDPM runs behind the checkpoints, where T is larger
+IMAGES, IMAGE_JUMPS = 36, 25  # the same for images: how many are shown and judged, and the jumps that they take
 
 
 class Checkpoint(NamedTuple):
@@ -38,8 +42,8 @@ class Checkpoint(NamedTuple):
 
     step: int
     seconds: float  # of training until then, sampling included
-    samples: Tensor  # (particles, 2): DDPM, always from the same x_T with the same z
-    ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor
+    samples: Tensor  # (particles, 2), or (IMAGES, C, H, W): DDPM, always from the same x_T with the same z
+    ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor; of images, `Judge.share`
     error: float  # measured in a race: root mean square of |eps_theta - eps*| over all t and x_t ~ q(x_t); else nan
 
 
@@ -75,6 +79,9 @@ class RaceSnapshot(NamedTuple):
 class _Lane:
     """One network that trains, and what its pictures are made and measured with."""
 
+    stride = 10  # steps between two looks at the clock
+    refresh = REFRESH
+
     def __init__(self, experiment: Experiment, compared: bool) -> None:
         self.experiment = experiment
         self.trainer = experiment.trainer()
@@ -91,15 +98,34 @@ class _Lane:
         return samples[: experiment.particles], self._ruler.ratio(samples), error
 
 
+class _ImageLane:
+    """The same for images: steps and pictures are slow, so there are fewer of both."""
+
+    stride = 1
+    refresh = 5 * REFRESH
+
+    def __init__(self, experiment: ImageExperiment, images: Images) -> None:
+        self.experiment, self.images = experiment, images
+        self.trainer = experiment.trainer(images, usual_device())
+        self.start = experiment.start(IMAGES, images.shape).to(self.trainer.device)
+
+    def picture(self) -> tuple[Tensor, float, float]:
+        """Samples (IMAGES, C, H, W) and, of digits, how much the judge takes them for such; else nan."""
+        predictor, steps = self.trainer.predictor, min(self.experiment.T, IMAGE_JUMPS)
+        samples = self.experiment.reverse(predictor, "ddpm", self.start, steps).end.cpu()
+        share = judge().share(self.images, samples) if self.experiment.data == "digits" else math.nan
+        return samples, share, math.nan
+
+
 class Training:
     """Networks that train side by side, always the same number of steps: start, pause, one step. A reset is a new
     one."""
 
-    def __init__(self, *experiments: Experiment, alive: Callable[[], bool]) -> None:
+    def __init__(self, *lanes: _Lane | _ImageLane, alive: Callable[[], bool]) -> None:
         self.running = False
         self._alive = alive  # is anybody there to watch? asked before every slice
         self._lock = threading.RLock()
-        self._lanes = [_Lane(experiment, compared=len(experiments) > 1) for experiment in experiments]
+        self._lanes = lanes
         self._seconds = self._speed = 0.0
         self._checkpoints: list[tuple[Checkpoint, ...]] = []  # at each moment one of every lane
         self._checkpoint()
@@ -123,15 +149,16 @@ class Training:
             self._checkpoint()
             self._publish()
 
-    def advance(self, n: int) -> None:
-        """n steps here and now, while the caller waits."""
+    def advance(self, n: int, picture: bool = True) -> None:
+        """n steps here and now, while the caller waits. Without the picture, if more is to follow at once."""
         with self._lock:
             began = time.monotonic()
             self._advance(n)
             self._seconds += time.monotonic() - began
             if self.diverged_at is not None:
                 self.running = False
-            self._checkpoint()
+            if picture:
+                self._checkpoint()
             self._publish()
 
     def work(self) -> bool:
@@ -141,14 +168,15 @@ class Training:
         with self._lock:
             began, first = time.monotonic(), self.step
             while self.running and self.diverged_at is None and time.monotonic() - began < SLICE:
-                self._advance(10)
+                self._advance(self._lanes[0].stride)
             seconds = time.monotonic() - began
             self._seconds += seconds
             speed = (self.step - first) / seconds
             self._speed = 0.8 * self._speed + 0.2 * speed if self._speed else speed
             newest = self._checkpoints[-1][0]
             # the very first seconds are the most exciting ones: two pictures more
-            due = REFRESH if newest.seconds >= REFRESH else REFRESH / 3
+            refresh = self._lanes[0].refresh
+            due = refresh if newest.seconds >= refresh else refresh / 3
             stops = not self.running or self.diverged_at is not None
             if self._seconds - newest.seconds >= due or stops:
                 self._checkpoint()
@@ -205,7 +233,7 @@ class Run(Training):
 
     def __init__(self, experiment: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
         self.experiment = experiment
-        super().__init__(experiment, alive=alive)
+        super().__init__(_Lane(experiment, compared=False), alive=alive)
 
     def predictor(self) -> tuple[Model, int]:
         """The averaged network as it is now, and after how many steps."""
@@ -217,12 +245,32 @@ class Run(Training):
         return self._published[0]._replace(running=self.running)
 
 
+class ImageRun(Training):
+    """The training of one experiment on images."""
+
+    def __init__(self, experiment: ImageExperiment, images: Images, alive: Callable[[], bool] = lambda: True) -> None:
+        self.experiment, self.images = experiment, images
+        lane = _ImageLane(experiment, images)
+        self.device = lane.trainer.device
+        super().__init__(lane, alive=alive)
+
+    def predictor(self) -> tuple[Model, int]:
+        """The averaged network as it is now, on the CPU, and after how many steps."""
+        with self._lock:
+            network, step = self._lanes[0].trainer.predictor, self.step
+        return network.cpu() if isinstance(network, nn.Module) else network, step
+
+    def snapshot(self) -> Snapshot:
+        """The run as it was after the last slice. Never waits."""
+        return self._published[0]._replace(running=self.running)
+
+
 class Race(Training):
     """The training of several experiments, to compare them step by step."""
 
     def __init__(self, *experiments: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
         self.experiments = experiments
-        super().__init__(*experiments, alive=alive)
+        super().__init__(*(_Lane(experiment, compared=True) for experiment in experiments), alive=alive)
 
     def snapshot(self) -> RaceSnapshot:
         """The race as it was after the last slice. Never waits."""
@@ -240,6 +288,12 @@ class Race(Training):
 @lru_cache(maxsize=16)  # half a second each: not again for the other lane, not again for a reset
 def _ruler(dataset: str, points: int, seed: int, n: int) -> Ruler:
     return Ruler(DATASETS[dataset](points, seed), n)
+
+
+@lru_cache(maxsize=1)
+def judge() -> Judge:
+    """Half a second to train it: once per server."""
+    return Judge()
 
 
 def _probe(experiment: Experiment) -> Probe:

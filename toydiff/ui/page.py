@@ -25,6 +25,7 @@ PAGES = {
     "field": ":material/explore:",
     "target": ":material/hub:",
     "cost": ":material/speed:",
+    "images": ":material/image:",
 }
 CHUNK = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")

@@ -10,8 +10,13 @@ from streamlit.runtime import Runtime, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from toydiff.experiment import Experiment, Problem
+from toydiff.image_experiment import ImageExperiment
+from toydiff.images import Images
 from toydiff.text import words
-from toydiff.ui.live import Race, Run, Training
+from toydiff.ui.live import ImageRun, Race, Run, Training
+
+IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
+IMAGE_RUNS = 3  # trainings on images that a session keeps
 
 
 def experiment() -> tuple[Experiment, list[Problem]]:
@@ -21,8 +26,13 @@ def experiment() -> tuple[Experiment, list[Problem]]:
     problems: list[Problem] = []
     if "experiment" not in state:
         state.experiment, problems = Experiment.from_params(params)
+        state.image_experiment, more = ImageExperiment.from_params(_of_images(params))
+        problems += more
     elif params and params != state.get("address"):  # the link was changed by hand, or by the Back button
         state.experiment, problems = Experiment.from_params(state.experiment.to_params() | params)
+        settings = state.image_experiment.to_params() | _of_images(params)
+        state.image_experiment, more = ImageExperiment.from_params(settings)
+        problems += more
     write_address()
     return state.experiment, problems
 
@@ -33,9 +43,19 @@ def change(**fields: object) -> None:
     write_address()
 
 
+def change_images(**fields: object) -> None:
+    """The same for the settings of the page of images."""
+    st.session_state.image_experiment = replace(st.session_state.image_experiment, **fields)
+    write_address()
+
+
 def write_address() -> None:
-    """The address bar always holds all settings: copying it shares the picture."""
+    """The address bar always holds all settings: copying it shares the picture. Those for images only where they are
+    not the usual ones."""
+    usual = ImageExperiment().to_params()
+    images = st.session_state.setdefault("image_experiment", ImageExperiment()).to_params()
     address = st.session_state.experiment.to_params()
+    address |= {IMAGE + name: value for name, value in images.items() if value != usual[name]}
     if st.query_params.to_dict() != address:
         st.query_params.from_dict(address)
     st.session_state.address = address
@@ -63,6 +83,28 @@ def fresh_run() -> Run:
     return st.session_state.run
 
 
+def image_runs() -> dict[ImageExperiment, ImageRun]:
+    """This session's trainings on images, each under its settings, the newest last."""
+    return st.session_state.setdefault("image_runs", {})
+
+
+def current_image_run(experiment: ImageExperiment, images: Images) -> ImageRun:
+    """This session's training of these settings; a fresh one if there is none."""
+    return image_runs().get(experiment) or fresh_image_run(experiment, images)
+
+
+def fresh_image_run(experiment: ImageExperiment, images: Images) -> ImageRun:
+    """A new training on images, at step 0, in place of one with the same settings, and of those that never began. The
+    others are kept, but not more than IMAGE_RUNS."""
+    runs = image_runs()
+    gone = [key for key, run in runs.items() if key == experiment or run.step == 0]
+    others = [key for key in runs if key not in gone]
+    for key in gone + others[: max(0, len(others) - IMAGE_RUNS + 1)]:
+        runs.pop(key).running = False
+    runs[experiment] = ImageRun(experiment, images, _watched())
+    return runs[experiment]
+
+
 def races() -> dict[str, Race]:
     """This session's races, each under the name that its page gave it."""
     return st.session_state.setdefault("races", {})
@@ -86,11 +128,15 @@ def fresh_race(key: str, *experiments: Experiment) -> Race:
 
 def only(training: Training) -> Training:
     """The same, and everything else that this session trains pauses: a session trains one thing at a time."""
-    for other in (run(), *races().values()):
+    for other in (run(), *image_runs().values(), *races().values()):
         if other is not None and other is not training and other.running:
             other.pause()
             st.toast(words("train.other_pauses"), icon=":material/pause:")
     return training
+
+
+def _of_images(params: dict[str, str]) -> dict[str, str]:
+    return {name.removeprefix(IMAGE): value for name, value in params.items() if name.startswith(IMAGE)}
 
 
 def _watched() -> Callable[[], bool]:

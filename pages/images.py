@@ -1,0 +1,77 @@
+"""Lesson 7. A point is an image: the same loop, the same three ways back; only the shape is another one."""
+
+import streamlit as st
+
+from toydiff.draw.images import apart, nearest_scene
+from toydiff.text import words
+from toydiff.ui import images as lesson
+from toydiff.ui import page, state
+from toydiff.ui.controls import training_buttons
+from toydiff.ui.export import film_with_export
+from toydiff.ui.live import IMAGES, judge
+
+STEPS = 600  # that the button trains: half a minute on two cores
+FEW = 0.05  # of the data's variance: below it, all samples are one picture
+
+page.begin("images")
+experiment, images = lesson.settings()
+run = state.current_image_run(experiment, images)
+now = run.snapshot()
+values = {
+    "data": words(f"names.{experiment.data}"),
+    "n": f"{len(images.x):,}",
+    "numbers": f"{images.x[0].numel():,}",
+    "shape": " × ".join(str(size) for size in images.shape),
+    "T": experiment.T,
+}
+page.say("images", "question", **values)
+
+training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
+st.fragment(lesson.watch, run_every=1.0 if now.running else None)(run, now.running)
+page.say("images", "what", **values)
+if experiment.data == "digits":
+    floor, accuracy = f"{judge().floor:.0%}", f"{judge().accuracy:.1%}"
+    page.say("images", "judge", floor=floor, accuracy=accuracy, samples=IMAGES)
+if experiment.data == "two-pixel":
+    page.say("images", "bridge")
+
+page.say("images", "reverse")
+if now.step == 0:
+    st.info(words("images.no_network", steps=f"{STEPS:,}"))
+    if st.button(words("reverse.train", steps=f"{STEPS:,}"), type="primary", key="images-train-now"):
+        lesson.train_now(run, STEPS)
+        st.rerun()
+scene, variance, steps = lesson.ways(run)
+film_with_export(scene, key="images", name=f"toydiff-{experiment.data}", autoplay=True, guess="offer", trails=False)
+
+mean = images.x.mean(0)
+blur = scene.panels[1].trajectory.end
+usual, other = lesson.usual_distances(experiment.data, experiment.n, experiment.seed)
+figures = {
+    "predictor": words("page.network", steps=f"{steps:,}") if steps else words("page.exact"),
+    "ddpm": f"{variance['ddpm']:.0%}",
+    "mean_only": f"{variance['mean-only']:.1%}",
+    "ddim": f"{variance['ddim']:.0%}",
+    "away": f"{apart(blur, mean).mean():.1f}",
+    "usual": f"{usual:.1f}",
+    "other": f"{other:.2f}",
+    "left": f"{experiment.noise_schedule().signal_left:.4f}",
+}
+page.say("images", "numbers", **figures)
+page.say("images", "one" if variance["mean-only"] < FEW else "several", **figures)
+lesson.pictures(images, [(words("images.mean"), mean), (words("images.first"), blur[0])])
+page.say("images", "why")
+
+beside, distance = nearest_scene(experiment, images, scene.panels[0].trajectory, figures["predictor"])
+page.say("images", "nearest")
+film_with_export(beside, key="images-nearest", name=f"toydiff-nearest-{experiment.data}", trails=False)
+page.say("images", "by-heart", distance=f"{distance.mean():.2f}", **figures)
+if not steps:
+    page.say("images", "exact")
+
+page.say("images", "forward", **figures)
+film_with_export(
+    lesson.forward(experiment), key="images-forward", name=f"toydiff-forward-{experiment.data}", trails=False
+)
+lesson.histogram(experiment, images)
+page.say("images", "pixels")

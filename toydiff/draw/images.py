@@ -1,0 +1,121 @@
+"""The scenes of the lesson on images. The same runs as in the plane; only the shape is another one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from toydiff import trajectory
+from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.scenes import GHOST, THREE_WAYS
+from toydiff.exact import Model
+from toydiff.image_experiment import ImageExperiment
+from toydiff.images import Images
+from toydiff.text import words
+from toydiff.trajectory import Trajectory
+
+SHOWN = 36  # images in a grid
+FRAMES = 50  # of a film, about
+CHUNK = 500  # images compared with the data at once
+
+
+def training_scene(experiment: ImageExperiment, images: Images, run: Trajectory, made_by: str) -> Scene:
+    """Checkpoints of a training; images of two pixels are shown as particles too."""
+    panel = Panel(words("images.samples"), words("formulas.ddpm"), run)
+    panels = (panel,) if images.shape != (1, 1, 2) else (panel, Panel(words("images.plane"), "", _plane(run)))
+    return _scene(experiment, images, panels, words("names.ddpm"), made_by, clock="step")
+
+
+def ways_scene(
+    experiment: ImageExperiment, images: Images, model: Model, made_by: str
+) -> tuple[Scene, dict[str, float]]:
+    """Three ways down from the same x_T with the same z, about FRAMES of their frames; and by
+    way, the variance at their ends across the samples as a share of the data's."""
+    start = experiment.start(SHOWN, images.shape)
+    times = torch.linspace(experiment.T, 0, min(FRAMES, experiment.T) + 1).round().long()
+    runs = {way: experiment.reverse(model, way, start).at(times) for way in THREE_WAYS}
+    panels = tuple(
+        Panel(
+            words(f"names.{way}"),
+            words(f"formulas.{way}"),
+            run,
+            tuple(words("images.variance", share=f"{share(x, images.x):.1%}") for x in run.x),
+        )
+        for way, run in runs.items()
+    )
+    scene = _scene(experiment, images, panels, " | ".join(words(f"names.{way}") for way in runs), made_by)
+    return scene, {way: share(run.end, images.x) for way, run in runs.items()}
+
+
+def nearest_scene(experiment: ImageExperiment, images: Images, run: Trajectory, made_by: str) -> tuple[Scene, Tensor]:
+    """DDPM samples, beside each one's nearest image of the data; and how far that is, (B,)."""
+    distance, nearest = closest(run.end, images.x)
+    name, beside = words("names.ddpm"), words("images.nearest")
+    panels = (
+        Panel(name, words("formulas.ddpm"), run),
+        Panel(beside, words("images.of_data"), run, still=images.x[nearest]),
+    )
+    return _scene(experiment, images, panels, f"{name} | {beside}", made_by), distance
+
+
+def forward_scene(experiment: ImageExperiment, images: Images) -> Scene:
+    """The same images dissolve, step by step and in one jump."""
+    generator, schedule = experiment.generator(3), experiment.noise_schedule()
+    x0 = images.x[torch.randint(len(images.x), (SHOWN,), generator=generator)]
+    times = torch.linspace(0, experiment.T, min(FRAMES, experiment.T) + 1).round().long()
+    runs: Mapping[str, Trajectory] = {
+        route.__name__: Trajectory.collect(route(x0, schedule, generator)).at(times)
+        for route in (trajectory.chain, trajectory.jump)
+    }
+    panels = tuple(Panel(words(f"names.{name}"), words(f"formulas.{name}"), run) for name, run in runs.items())
+    return _scene(experiment, images, panels, words("page.forward"), words("page.no_network"))
+
+
+def share(x: Tensor, data: Tensor) -> float:
+    """The variance across images x (B, C, H, W), the mean over pixels, as a share of the data's."""
+    both = [part.double().var(0, correction=0).mean() for part in (x, data)]
+    return (both[0] / both[1]).item()
+
+
+def apart(x: Tensor, y: Tensor) -> Tensor:
+    """(B,): the length of the difference of images x (B, C, H, W) and y (the same, or one image)."""
+    return (x - y).flatten(1).norm(dim=1)
+
+
+def closest(x: Tensor, data: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
+    """For images x (B, C, H, W) the length of the difference from the nearest of the data, (B,), and which that is.
+    Rank 2: from the second nearest, which for images of the data is the nearest other one."""
+    found = [torch.cdist(part.flatten(1), data.flatten(1)).topk(rank, largest=False) for part in x.split(CHUNK)]
+    return (
+        torch.cat([values[:, -1] for values, _ in found]),
+        torch.cat([places[:, -1] for _, places in found]),
+    )
+
+
+def _plane(run: Trajectory) -> Trajectory:
+    """Images of two pixels as what they are: points."""
+    return Trajectory(run.t, run.x.flatten(2), run.x0.flatten(2), run.mean.flatten(2))
+
+
+def _scene(
+    experiment: ImageExperiment,
+    images: Images,
+    panels: tuple[Panel, ...],
+    what: str,
+    made_by: str,
+    clock: str = "t",
+) -> Scene:
+    stamp = words(
+        "images.stamp",
+        data=words(f"names.{experiment.data}"),
+        n=f"{len(images.x):,}",
+        schedule=words(f"names.{experiment.schedule}"),
+        T=experiment.T,
+        what=what,
+        predictor=made_by,
+        seed=experiment.seed,
+    )
+    data = images.x[:GHOST].flatten(1) if images.shape == (1, 1, 2) else images.x[:GHOST]
+    return Scene(panels, data, stamp, clock=clock, pixels=images.pixels)
