@@ -68,3 +68,4 @@ with text:
     page.say("cost", "many")
 with picture:
     st.plotly_chart(drawn.one_jump(one_jump, bench.data), key="one", config=costs.STILL, alt=words("cost.one_alt"))
+page.link("images", words("page.next_images"))

@@ -293,6 +293,19 @@ def test_an_explosion_stops_the_run_for_good(new_run):
         assert run.step == now.step
 
 
+def test_what_goes_wrong_in_one_run_stops_no_other(new_run, caplog):
+    class Broken(Run):
+        def work(self) -> bool:
+            raise MemoryError("too little")
+
+    broken, sound = new_run(kind=Broken), new_run()
+    broken.start()
+    wait_for(lambda: not broken.running)
+    sound.start()
+    wait_for(lambda: sound.step >= 20)
+    assert "too little" in caplog.text
+
+
 def test_a_pause_at_any_moment_is_a_pause(new_run):
     run = new_run()
 

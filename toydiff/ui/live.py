@@ -7,6 +7,7 @@ interpreter. A page only starts and pauses, and reads snapshots.
 from __future__ import annotations
 
 import atexit
+import logging
 import math
 import threading
 import time
@@ -332,11 +333,21 @@ class _Workshop:
         while not self._closed:
             with self._lock:
                 runs = list(self._runs)
-            worked = [run.work() for run in runs if not self._closed]
+            worked = [_turn(run) for run in runs if not self._closed]
             del runs  # or this thread would keep the last one alive
             if not any(worked):
                 self._wake.clear()
                 self._wake.wait(0.2)
+
+
+def _turn(run: Training) -> bool:
+    """One slice of one run. What goes wrong in it, say too little memory, ends this run and no other."""
+    try:
+        return run.work()
+    except Exception:
+        run.running = False
+        logging.getLogger(__name__).exception("a training stopped")
+        return False
 
 
 _workshop = _Workshop()
