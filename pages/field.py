@@ -8,7 +8,6 @@ from toydiff.draw import charts
 from toydiff.draw.fields import MIDDLE, field_scene
 from toydiff.text import words
 from toydiff.ui import page, state
-from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
 from toydiff.ui.race import race
 from toydiff.ui.runs import kept, truth
@@ -17,15 +16,7 @@ NAMES = words("field.told"), words("field.not_told")
 
 page.begin("field")
 experiment = page.settings("dataset", "points", "schedule", "T", "strength", "sampler", "particles", "seed")
-run = state.current_run()
-now = run.snapshot()
-
-question, buttons = st.columns(2, vertical_alignment="center")
-with question:
-    page.say("field", "question")
-with buttons:
-    training_buttons(run, now)
-page.offer_fresh_run(run)
+run, now = page.training("field")
 
 looks = {name: getattr(experiment, name) for name in ("sampler", "particles")}
 shown = replace(run.experiment, **looks)

@@ -7,8 +7,7 @@ from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.text import words
-from toydiff.ui import page, state
-from toydiff.ui.controls import training_buttons
+from toydiff.ui import page
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import SAMPLES
 from toydiff.ui.runs import best_loss
@@ -16,15 +15,7 @@ from toydiff.ui.runs import best_loss
 page.begin("train")
 experiment = page.settings("dataset", "points", "schedule", "T", "strength", "seed")
 experiment = page.settings("width", "depth", "lr", "batch", title="network_settings")
-run = state.current_run()
-now = run.snapshot()
-
-question, buttons = st.columns(2, vertical_alignment="center")
-with question:
-    page.say("train", "question")
-with buttons:
-    training_buttons(run, now)
-page.offer_fresh_run(run)
+run, now = page.training("train")
 
 
 @st.fragment(run_every=1.0 if now.running else None)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from toydiff.exact import Model
 from toydiff.models import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MODELS
 from toydiff.samplers import WAYS, Way, reverse
 from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
+from toydiff.settings import Problem, Settings
 from toydiff.training import TARGETS, Trainer
 from toydiff.trajectory import Trajectory
 
@@ -53,18 +53,11 @@ UP_TO_T = ("steps", "t")  # fields that must not be larger than T
 LOOKS = ("predictor", "sampler", "eta", "steps", "particles", "x", "y", "t", "trained")  # training does not depend on
 
 
-class Problem(NamedTuple):
-    """A setting that could not be used, and why: `allowed` is what it may be."""
-
-    name: str
-    value: str
-    allowed: str
-    used: object
-
-
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Settings):
     """Frozen and compared by value: a key for caches. ValueError for a value outside CHOICES and RANGES."""
+
+    choices, ranges = CHOICES, RANGES
 
     dataset: str = "spiral"
     points: int = 2000
@@ -89,9 +82,7 @@ class Experiment:
     trained: int = 0  # how many steps the network of a shared picture was trained for
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not _fits(name, value):
-                raise ValueError(f"{name} must be {allowed(name)}, not {value!r}")
+        super().__post_init__()
         for name in UP_TO_T:
             if getattr(self, name) > self.T:
                 raise ValueError(f"{name} must be at most T = {self.T}, not {getattr(self, name)}")
@@ -165,26 +156,11 @@ class Experiment:
         default = Experiment()
         return Experiment(**asdict(self) | {name: getattr(default, name) for name in LOOKS})
 
-    # to and from the address bar
-
-    def to_params(self) -> dict[str, str]:
-        """As URL parameters."""
-        return {name: str(value) for name, value in asdict(self).items()}
-
     @classmethod
-    def from_params(cls, params: Mapping[str, str]) -> tuple[Experiment, list[Problem]]:
+    def from_params(cls, params: Mapping[str, str]) -> tuple[Self, list[Problem]]:
         """From URL parameters. What cannot be used falls back to its default and is listed; unknown names are
         ignored."""
-        good: dict[str, Any] = {}
-        problems = []
-        for field in fields(cls):
-            if field.name in params:
-                value = _parsed(params[field.name], type(field.default))
-                if _fits(field.name, value):
-                    good[field.name] = value
-                else:
-                    text = params[field.name][:40]
-                    problems.append(Problem(field.name, text, allowed(field.name), field.default))
+        good, problems = cls._read(params)
         T = good.get("T", cls.T)
         problems += [
             Problem(name, str(good.pop(name)), f"0 … {T}", getattr(cls, name))
@@ -194,28 +170,4 @@ class Experiment:
         return cls(**good), problems
 
 
-def allowed(name: str) -> str:
-    """What a field may be, in words for a message: "10 ... 1000" or "spiral, moons, ..."."""
-    if name in CHOICES:
-        return ", ".join(CHOICES[name])
-    low, high = (f"{end:,.6f}".rstrip("0").rstrip(".") for end in RANGES[name])
-    return f"{low} … {high}"
-
-
-def _fits(name: str, value: object) -> bool:
-    if name in CHOICES:
-        return value in CHOICES[name]
-    low, high = RANGES[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if isinstance(value, float) and not isinstance(getattr(Experiment, name), float):
-        return False  # a whole number is meant
-    return math.isfinite(value) and low <= value <= high
-
-
-def _parsed(text: str, kind: type) -> object:
-    """The text as a str, int or float; None if it is not one."""
-    try:
-        return kind(text) if len(text) <= 40 else None
-    except (ValueError, OverflowError):
-        return None
+allowed = Experiment.allowed

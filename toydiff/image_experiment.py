@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +11,10 @@ from torch import Tensor, nn
 from toydiff.data import MIN_POINTS
 from toydiff.dit import IMAGE_MODELS
 from toydiff.exact import Model
-from toydiff.experiment import Problem
 from toydiff.images import IMAGES, MAX_IMAGES, Images
 from toydiff.samplers import WAYS, reverse
 from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
+from toydiff.settings import Settings
 from toydiff.training import Trainer
 from toydiff.trajectory import Trajectory
 from toydiff.unet import WIDTHS
@@ -39,8 +36,10 @@ IMAGE_RANGES: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class ImageExperiment:
+class ImageExperiment(Settings):
     """Frozen and compared by value. ValueError for a value outside IMAGE_CHOICES and IMAGE_RANGES."""
+
+    choices, ranges = IMAGE_CHOICES, IMAGE_RANGES
 
     data: str = "digits"
     network: str = "unet"
@@ -51,11 +50,6 @@ class ImageExperiment:
     lr: float = 4e-3
     seed: int = 0
     n: int = 1797  # how many images; a set that has fewer gives all it has
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not _fits(name, value):
-                raise ValueError(f"{name} must be {allowed(name)}, not {value!r}")
 
     def images(self) -> Images:
         """The data. ValueError, with a sentence, if it has to be downloaded and cannot be."""
@@ -119,28 +113,6 @@ class ImageExperiment:
         cpu = torch.cpu.get_capabilities()
         return kind == "cpu" and self.network == "unet" and bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
 
-    # to and from the address bar, and the header of a checkpoint
-
-    def to_params(self) -> dict[str, str]:
-        """As a flat dict of strings."""
-        return {name: str(value) for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, str]) -> tuple[ImageExperiment, list[Problem]]:
-        """From a flat dict of strings. What cannot be used falls back to its default and is listed; unknown names are
-        ignored."""
-        good: dict[str, Any] = {}
-        problems = []
-        for field in fields(cls):
-            if field.name in params:
-                value = _parsed(params[field.name], type(field.default))
-                if _fits(field.name, value):
-                    good[field.name] = value
-                else:
-                    text = params[field.name][:40]
-                    problems.append(Problem(field.name, text, allowed(field.name), field.default))
-        return cls(**good), problems
-
 
 def usual_device() -> torch.device:
     """The graphics card if there is one: CUDA, or MPS on a Mac. Else the CPU."""
@@ -149,28 +121,4 @@ def usual_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def allowed(name: str) -> str:
-    """What a field may be, in words for a message: "10 ... 1000" or "unet, dit"."""
-    if name in IMAGE_CHOICES:
-        return ", ".join(IMAGE_CHOICES[name])
-    low, high = (f"{end:,.6f}".rstrip("0").rstrip(".") for end in IMAGE_RANGES[name])
-    return f"{low} … {high}"
-
-
-def _fits(name: str, value: object) -> bool:
-    if name in IMAGE_CHOICES:
-        return value in IMAGE_CHOICES[name]
-    low, high = IMAGE_RANGES[name]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if isinstance(value, float) and not isinstance(getattr(ImageExperiment, name), float):
-        return False  # a whole number is meant
-    return math.isfinite(value) and low <= value <= high
-
-
-def _parsed(text: str, kind: type) -> object:
-    """The text as a str, int or float; None if it is not one."""
-    try:
-        return kind(text) if len(text) <= 40 else None
-    except (ValueError, OverflowError):
-        return None
+allowed = ImageExperiment.allowed

@@ -229,12 +229,8 @@ class Training:
             self._checkpoints = self._checkpoints[:half:2] + self._checkpoints[half:]
 
 
-class Run(Training):
-    """The training of one experiment."""
-
-    def __init__(self, experiment: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
-        self.experiment = experiment
-        super().__init__(_Lane(experiment, compared=False), alive=alive)
+class _OneLane(Training):
+    """The training of one network."""
 
     def predictor(self) -> tuple[Model, int]:
         """The averaged network as it is now, and after how many steps."""
@@ -246,7 +242,15 @@ class Run(Training):
         return self._published[0]._replace(running=self.running)
 
 
-class ImageRun(Training):
+class Run(_OneLane):
+    """The training of one experiment."""
+
+    def __init__(self, experiment: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
+        self.experiment = experiment
+        super().__init__(_Lane(experiment, compared=False), alive=alive)
+
+
+class ImageRun(_OneLane):
     """The training of one experiment on images."""
 
     def __init__(self, experiment: ImageExperiment, images: Images, alive: Callable[[], bool] = lambda: True) -> None:
@@ -257,13 +261,8 @@ class ImageRun(Training):
 
     def predictor(self) -> tuple[Model, int]:
         """The averaged network as it is now, on the CPU, and after how many steps."""
-        with self._lock:
-            network, step = self._lanes[0].trainer.predictor, self.step
+        network, step = super().predictor()
         return network.cpu() if isinstance(network, nn.Module) else network, step
-
-    def snapshot(self) -> Snapshot:
-        """The run as it was after the last slice. Never waits."""
-        return self._published[0]._replace(running=self.running)
 
 
 class Race(Training):

@@ -13,8 +13,8 @@ from toydiff.exact import Model
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
 from toydiff.ui import runs, state
-from toydiff.ui.controls import control
-from toydiff.ui.live import Run
+from toydiff.ui.controls import control, training_buttons
+from toydiff.ui.live import Run, Snapshot
 from toydiff.ui.process import prepare
 
 PAGES = {
@@ -80,7 +80,20 @@ def difference(old: Experiment, new: Experiment) -> str:
     )
 
 
-def offer_fresh_run(run: Run) -> None:
+def training(lesson: str) -> tuple[Run, Snapshot]:
+    """The question of a lesson beside the buttons of this session's training: returns that, and how it is now."""
+    run = state.current_run()
+    now = run.snapshot()
+    question, buttons = st.columns(2, vertical_alignment="center")
+    with question:
+        say(lesson, "question")
+    with buttons:
+        training_buttons(run, now)
+    _offer_fresh_run(run)
+    return run, now
+
+
+def _offer_fresh_run(run: Run) -> None:
     """Where the settings are no longer those of the session's training: a sentence, and the two ways out."""
     new: Experiment = st.session_state.experiment.training
     if run.experiment == new:

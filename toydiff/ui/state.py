@@ -9,9 +9,10 @@ import streamlit as st
 from streamlit.runtime import Runtime, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from toydiff.experiment import Experiment, Problem
+from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
+from toydiff.settings import Problem
 from toydiff.text import words
 from toydiff.ui.live import ImageRun, Race, Run, Training
 

@@ -1,0 +1,83 @@
+"""What the settings of all experiments have in common: what they may be, and their way to a link and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, NamedTuple, Self
+
+
+class Problem(NamedTuple):
+    """A setting that could not be used, and why: `allowed` is what it may be."""
+
+    name: str
+    value: str
+    allowed: str
+    used: object
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Frozen and compared by value: a key for caches. ValueError for a value outside `choices` and `ranges`."""
+
+    # what each field may be: names to choose from, or (lowest, highest)
+    choices: ClassVar[Mapping[str, tuple[str, ...]]]
+    ranges: ClassVar[Mapping[str, tuple[float, float]]]
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not self._fits(name, value):
+                raise ValueError(f"{name} must be {self.allowed(name)}, not {value!r}")
+
+    @classmethod
+    def allowed(cls, name: str) -> str:
+        """What a field may be, in words for a message: "10 ... 1000" or "spiral, moons, ..."."""
+        if name in cls.choices:
+            return ", ".join(cls.choices[name])
+        low, high = (f"{end:,.6f}".rstrip("0").rstrip(".") for end in cls.ranges[name])
+        return f"{low} … {high}"
+
+    def to_params(self) -> dict[str, str]:
+        """As URL parameters, or any other flat dict of strings."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, str]) -> tuple[Self, list[Problem]]:
+        """From such a dict. What cannot be used falls back to its default and is listed; unknown names are ignored."""
+        good, problems = cls._read(params)
+        return cls(**good), problems
+
+    @classmethod
+    def _read(cls, params: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+        """The fields that can be used, by name, and a problem for each of the others."""
+        good: dict[str, Any] = {}
+        problems = []
+        for field in fields(cls):
+            if field.name in params:
+                value = _parsed(params[field.name], type(field.default))
+                if cls._fits(field.name, value):
+                    good[field.name] = value
+                else:
+                    text = params[field.name][:40]
+                    problems.append(Problem(field.name, text, cls.allowed(field.name), field.default))
+        return good, problems
+
+    @classmethod
+    def _fits(cls, name: str, value: object) -> bool:
+        if name in cls.choices:
+            return value in cls.choices[name]
+        low, high = cls.ranges[name]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if isinstance(value, float) and not isinstance(getattr(cls, name), float):
+            return False  # a whole number is meant
+        return math.isfinite(value) and low <= value <= high
+
+
+def _parsed(text: str, kind: type) -> object:
+    """The text as a str, int or float; None if it is not one."""
+    try:
+        return kind(text) if len(text) <= 40 else None
+    except (ValueError, OverflowError):
+        return None
