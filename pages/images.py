@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from toydiff import own
 from toydiff.draw.images import apart, nearest_scene
 from toydiff.text import words
 from toydiff.ui import images as lesson
@@ -18,7 +19,7 @@ experiment, images = lesson.settings()
 run = state.current_image_run(experiment, images)
 now = run.snapshot()
 values = {
-    "data": words(f"names.{experiment.data}"),
+    "data": own.title(experiment.data),
     "n": f"{len(images.x):,}",
     "numbers": f"{images.x[0].numel():,}",
     "shape": " × ".join(str(size) for size in images.shape),

@@ -10,8 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from toydiff import exact
-from toydiff.data import DATASETS, MAX_POINTS, MIN_POINTS
+from toydiff import exact, own
+from toydiff.data import DATASETS, MAX_POINTS, MIN_POINTS, Dataset
 from toydiff.exact import Model
 from toydiff.models import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MODELS
 from toydiff.samplers import WAYS, Way, reverse
@@ -57,7 +57,7 @@ LOOKS = ("predictor", "sampler", "eta", "steps", "particles", "x", "y", "t", "tr
 class Experiment(Settings):
     """Frozen and compared by value: a key for caches. ValueError for a value outside CHOICES and RANGES."""
 
-    choices, ranges = CHOICES, RANGES
+    choices, ranges, brought = CHOICES, RANGES, "dataset"
 
     dataset: str = "spiral"
     points: int = 2000
@@ -89,14 +89,19 @@ class Experiment(Settings):
 
     # what the settings stand for
 
+    @property
+    def _set(self) -> Dataset:
+        return own.find(self.dataset) if own.is_key(self.dataset) else DATASETS[self.dataset]
+
     def data(self) -> Tensor:
-        """(points, 2): the data."""
-        return DATASETS[self.dataset](self.points, self.seed)
+        """(points, 2): the data. Of one's own there may be fewer. own.Gone if it is not here."""
+        return self._set(self.points, self.seed)
 
     @property
     def usual_points(self) -> int:
-        """How many points this dataset usually has: 100 for the film's spiral."""
-        return inspect.signature(DATASETS[self.dataset]).parameters["n"].default
+        """How many points this dataset usually has: 100 for the film's spiral, all of one's own."""
+        chosen = self._set
+        return len(chosen) if isinstance(chosen, own.Own) else inspect.signature(chosen).parameters["n"].default
 
     def noise_schedule(self) -> Schedule:
         """The schedule, every beta multiplied by `strength`."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from toydiff import own
 from toydiff.data import MIN_POINTS
 from toydiff.dit import IMAGE_MODELS
 from toydiff.exact import Model
-from toydiff.images import IMAGES, MAX_IMAGES, Images
+from toydiff.images import IMAGES, MAX_IMAGES, Images, ImageSet
 from toydiff.samplers import WAYS, reverse
 from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.settings import Settings
@@ -39,7 +40,7 @@ IMAGE_RANGES: dict[str, tuple[float, float]] = {
 class ImageExperiment(Settings):
     """Frozen and compared by value. ValueError for a value outside IMAGE_CHOICES and IMAGE_RANGES."""
 
-    choices, ranges = IMAGE_CHOICES, IMAGE_RANGES
+    choices, ranges, brought = IMAGE_CHOICES, IMAGE_RANGES, "data"
 
     data: str = "digits"
     network: str = "unet"
@@ -51,14 +52,20 @@ class ImageExperiment(Settings):
     seed: int = 0
     n: int = 1797  # how many images; a set that has fewer gives all it has
 
+    @property
+    def _set(self) -> ImageSet:
+        return own.find(self.data) if own.is_key(self.data) else IMAGES[self.data]
+
     def images(self) -> Images:
-        """The data. ValueError, with a sentence, if it has to be downloaded and cannot be."""
-        return IMAGES[self.data](self.n, self.seed)
+        """The data. ValueError, with a sentence, if it has to be downloaded and cannot be, or is somebody's own and
+        not here."""
+        return self._set(self.n, self.seed)
 
     @property
     def usual_n(self) -> int:
         """How many images this set usually has."""
-        return inspect.signature(IMAGES[self.data]).parameters["n"].default
+        chosen = self._set
+        return len(chosen) if isinstance(chosen, own.Own) else inspect.signature(chosen).parameters["n"].default
 
     def noise_schedule(self) -> Schedule:
         """The schedule."""

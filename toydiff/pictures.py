@@ -4,7 +4,6 @@ looked at before anything is read, and nothing is unpacked, written or run."""
 from __future__ import annotations
 
 import io
-import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -16,7 +15,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from toydiff.images import Images
-from toydiff.text import words
+from toydiff.text import shown, words
 
 MIN_SIDE, MAX_SIDE = 8, 64
 MIN_PICTURES, MAX_PICTURES = 2, 5_000
@@ -28,7 +27,6 @@ MAX_BYTES = 200_000_000  # of a ZIP, and of all pictures unpacked
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # what Pillow may try
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp"}  # others are not even opened
 JUNK = {".ds_store", "thumbs.db", "desktop.ini", "__macosx"}  # what systems add of their own accord
-MARKUP = set("<>&`*[]$:|\\#~{}\"'")
 
 Source = str | Path | bytes | Mapping[str, bytes]  # a folder or a ZIP; a ZIP; a folder as a browser sends it
 
@@ -80,13 +78,6 @@ def read(source: Source, side: int = 32, *, colour: bool = False) -> Pictures:
         raise ValueError(few + "".join(f" {words('pictures.first', **one._asdict())}" for one in skipped[:1]))
     pixels = torch.from_numpy(np.stack(squares)).reshape(len(squares), side, side, -1)
     return Pictures(Images.standardized("pictures", pixels.movedim(-1, 1) / 255), skipped)
-
-
-def shown(name: str) -> str:
-    """A file's name, safe to show: no markup, nothing that cannot be seen, only the end of it if it is long."""
-    name = unicodedata.normalize("NFC", name)  # a Mac writes é as two characters
-    name = "".join(c if c.isprintable() and c not in MARKUP else "?" for c in name)
-    return name if len(name) <= 60 else f"…{name[-59:]}"
 
 
 def _files(source: Source) -> Iterator[File]:

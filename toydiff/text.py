@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+import unicodedata
 from functools import cache
 from pathlib import Path
 
 LESSONS = Path(__file__).resolve().parent.parent / "lessons"
 LANGUAGE = os.environ.get("TOYDIFF_LANGUAGE", "en")
+MARKUP = set("<>&`*[]$:|\\#~{}\"'")
 
 
 @cache
@@ -35,3 +37,10 @@ def prose(lesson: str, section: str, **values: object) -> str:
     """The section `## section` of `<lesson>.md`, its {placeholders} filled in. KeyError if there is none."""
     text = _sections(LANGUAGE, lesson)[section]
     return text.format(**values) if values else text
+
+
+def shown(name: str) -> str:
+    """A file's name, safe to show: no markup, nothing that cannot be seen, only the end of it if it is long."""
+    name = unicodedata.normalize("NFC", name)  # a Mac writes é as two characters
+    name = "".join(c if c.isprintable() and c not in MARKUP else "?" for c in name)
+    return name if len(name) <= 60 else f"…{name[-59:]}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from toydiff import trajectory
+from toydiff import own, trajectory
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, THREE_WAYS
 from toydiff.exact import Model
@@ -109,7 +109,7 @@ def _scene(
 ) -> Scene:
     stamp = words(
         "images.stamp",
-        data=words(f"names.{experiment.data}"),
+        data=own.title(experiment.data),
         n=f"{len(images.x):,}",
         schedule=words(f"names.{experiment.schedule}"),
         T=experiment.T,

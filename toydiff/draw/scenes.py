@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from toydiff import field, trajectory
+from toydiff import field, own, trajectory
 from toydiff.draw.scene import Density, Panel, Scene
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
@@ -84,7 +84,7 @@ def stamp(experiment: Experiment, what: str, made_by: str) -> str:
     scaled = "" if experiment.strength == 1 else f" · β × {experiment.strength:g}"
     return words(
         "page.stamp",
-        dataset=words(f"names.{experiment.dataset}"),
+        dataset=own.title(experiment.dataset),
         points=f"{experiment.points:,}",
         schedule=words(f"names.{experiment.schedule}") + scaled,
         T=experiment.T,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from toydiff import own
 from toydiff.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.text import words
 from toydiff.ui import state
@@ -32,14 +33,8 @@ def control(field: str) -> None:
     st.session_state[key] = value
     changed: Callable[[], None] = lambda: _changed(field, key)  # noqa: E731
     if field in CHOICES:
-        st.selectbox(
-            label,
-            CHOICES[field],
-            key=key,
-            help=help,
-            on_change=changed,
-            format_func=lambda name: words(f"names.{name}"),
-        )
+        menu = (*CHOICES[field], *state.brought(Experiment)) if field == Experiment.brought else CHOICES[field]
+        st.selectbox(label, menu, key=key, help=help, on_change=changed, format_func=own.title)
     elif field in STOPS:
         stops = sorted({*STOPS[field], value})  # a link may carry a value between two stops
         st.select_slider(label, stops, key=key, help=help, on_change=changed)

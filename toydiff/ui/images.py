@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from toydiff import exact
+from toydiff import exact, own
 from toydiff.draw import charts
 from toydiff.draw.images import CHUNK, apart, closest, forward_scene, training_scene, ways_scene
 from toydiff.draw.scene import Scene
@@ -31,7 +31,7 @@ def settings() -> tuple[ImageExperiment, Images]:
     """The controls, and the images they ask for. Images that cannot be had: a sentence, and the digits stay."""
     now: ImageExperiment = st.session_state.image_experiment
     st.session_state["control-image-data"], st.session_state["control-image-seed"] = now.data, now.seed
-    menu = MENU if now.data in MENU else (*MENU, now.data)
+    menu = dict.fromkeys((*MENU, *state.brought(ImageExperiment), now.data))
     with st.sidebar:
         st.markdown(f"**{words('page.settings')}**")
         st.selectbox(
@@ -40,7 +40,7 @@ def settings() -> tuple[ImageExperiment, Images]:
             key="control-image-data",
             help=words("help.data"),
             on_change=_changed,
-            format_func=lambda name: words(f"names.{name}"),
+            format_func=own.title,
         )
         st.number_input(
             words("fields.seed"), 0, 2**31 - 1, key="control-image-seed", help=words("help.seed"), on_change=_changed

@@ -15,12 +15,12 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from toydiff.data import DATASETS
+from toydiff import checkpoint
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.field import Probe
@@ -105,9 +105,11 @@ class _ImageLane:
     stride = 1
     refresh = 5 * REFRESH
 
-    def __init__(self, experiment: ImageExperiment, images: Images) -> None:
+    def __init__(self, experiment: ImageExperiment, images: Images, state: dict[str, Any] | None = None) -> None:
         self.experiment, self.images = experiment, images
         self.trainer = experiment.trainer(images, usual_device())
+        if state is not None:
+            self.trainer.load_state_dict(state)
         self.start = experiment.start(IMAGES, images.shape).to(self.trainer.device)
 
     def picture(self) -> tuple[Tensor, float, float]:
@@ -251,11 +253,17 @@ class Run(_OneLane):
 
 
 class ImageRun(_OneLane):
-    """The training of one experiment on images."""
+    """The training of one experiment on images. state: of a Trainer, to go on from there."""
 
-    def __init__(self, experiment: ImageExperiment, images: Images, alive: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        experiment: ImageExperiment,
+        images: Images,
+        alive: Callable[[], bool] = lambda: True,
+        state: dict[str, Any] | None = None,
+    ) -> None:
         self.experiment, self.images = experiment, images
-        lane = _ImageLane(experiment, images)
+        lane = _ImageLane(experiment, images, state)
         self.device = lane.trainer.device
         super().__init__(lane, alive=alive)
 
@@ -263,6 +271,11 @@ class ImageRun(_OneLane):
         """The averaged network as it is now, on the CPU, and after how many steps."""
         network, step = super().predictor()
         return network.cpu() if isinstance(network, nn.Module) else network, step
+
+    def packed(self) -> bytes:
+        """All of it as a file, `checkpoint.pack`."""
+        with self._lock:
+            return checkpoint.pack(self._lanes[0].trainer, self.experiment)
 
 
 class Race(Training):
@@ -287,7 +300,7 @@ class Race(Training):
 
 @lru_cache(maxsize=16)  # half a second each: not again for the other lane, not again for a reset
 def _ruler(dataset: str, points: int, seed: int, n: int) -> Ruler:
-    return Ruler(DATASETS[dataset](points, seed), n)
+    return Ruler(Experiment(dataset=dataset, points=points, seed=seed).data(), n)
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
+from toydiff import own
 from toydiff.exact import Model
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
@@ -43,6 +44,9 @@ def begin(lesson: str) -> Experiment:
             link(name, words(f"nav.{name}"), icon)
     st.markdown(f"# {words(f'titles.{lesson}')}")
     for problem in problems:
+        if own.is_key(problem.value):
+            st.warning(words("problems.gone"))
+            continue
         st.warning(words("problems.link", field=words(f"fields.{problem.name}"), **_escaped(problem._asdict())))
     return experiment
 
@@ -143,7 +147,7 @@ def train_now(steps: int) -> None:
 
 
 def _shown(name: str, value: object) -> str:
-    return words(f"names.{value}") if name in CHOICES else f"{value:,}"
+    return own.title(str(value)) if name in CHOICES else f"{value:,}"
 
 
 def _escaped(values: dict[str, object]) -> dict[str, object]:

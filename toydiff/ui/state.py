@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import streamlit as st
 from streamlit.runtime import Runtime, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+from torch import Tensor
 
+from toydiff import own
+from toydiff.data import MIN_POINTS
 from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
-from toydiff.settings import Problem
+from toydiff.own import Own
+from toydiff.settings import Problem, Settings
 from toydiff.text import words
 from toydiff.ui.live import ImageRun, Race, Run, Training
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
 IMAGE_RUNS = 3  # trainings on images that a session keeps
+BROUGHT = 8  # sets of data of one's own that a session keeps
+
+Kind = TypeVar("Kind", Experiment, ImageExperiment)
 
 
 def experiment() -> tuple[Experiment, list[Problem]]:
@@ -34,8 +42,10 @@ def experiment() -> tuple[Experiment, list[Problem]]:
         settings = state.image_experiment.to_params() | _of_images(params)
         state.image_experiment, more = ImageExperiment.from_params(settings)
         problems += more
+    state.experiment, more = _with_data(state.experiment)
+    state.image_experiment, others = _with_data(state.image_experiment)
     write_address()
-    return state.experiment, problems
+    return state.experiment, problems + more + others
 
 
 def change(**fields: object) -> None:
@@ -60,6 +70,25 @@ def write_address() -> None:
     if st.query_params.to_dict() != address:
         st.query_params.from_dict(address)
     st.session_state.address = address
+
+
+def brought(kind: type[Settings]) -> list[str]:
+    """The keys of the data that this session brought along for experiments of this kind, the oldest first."""
+    points = kind is Experiment
+    return [key for key, one in _brought().items() if isinstance(one.data, Tensor) is points]
+
+
+def bring(one: Own) -> None:
+    """Keep data for this session, and make it what the next picture shows. Of many sets the oldest go."""
+    _brought()[one.key] = one
+    if isinstance(one.data, Tensor):
+        change(dataset=one.key, points=max(MIN_POINTS, len(one)), trained=0)
+    else:
+        change_images(data=one.key, n=max(MIN_POINTS, len(one)))
+    used = {st.session_state.experiment.dataset, st.session_state.image_experiment.data}
+    unused = [key for key in _brought() if key not in used]
+    for key in unused[: max(0, len(_brought()) - BROUGHT)]:
+        del _brought()[key]
 
 
 def run() -> Run | None:
@@ -134,6 +163,25 @@ def only(training: Training) -> Training:
             other.pause()
             st.toast(words("train.other_pauses"), icon=":material/pause:")
     return training
+
+
+def _brought() -> dict[str, Own]:
+    return st.session_state.setdefault("brought", {})
+
+
+def _with_data(settings: Kind) -> tuple[Kind, list[Problem]]:
+    """The same if its data is here; with the usual data, and the problem, if that was somebody's own and is gone."""
+    key = getattr(settings, settings.brought)
+    if not own.is_key(key):
+        return settings, []
+    try:
+        _brought()[key] = own.find(key)  # held from now on, even if it came with somebody else's link
+        return settings, []
+    except own.Gone:
+        usual = type(settings)()
+        size = "points" if isinstance(settings, Experiment) else "n"
+        fields = {name: getattr(usual, name) for name in (settings.brought, size)}
+        return replace(settings, **fields), [Problem(settings.brought, key, "", fields[settings.brought])]
 
 
 def _of_images(params: dict[str, str]) -> dict[str, str]:
