@@ -3,21 +3,20 @@
 import streamlit as st
 
 from toydiff import own
-from toydiff.draw.images import apart, nearest_scene
+from toydiff.draw.images import apart
+from toydiff.image_experiment import usual_device
 from toydiff.text import words
 from toydiff.ui import images as lesson
-from toydiff.ui import page, state
+from toydiff.ui import page, pictures, state
 from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import IMAGES, judge
 
-STEPS = 600  # that the button trains: half a minute on two cores
+STEPS = 1500  # that the button trains: a minute or two on a CPU
 FEW = 0.05  # of the data's variance: below it, all samples are one picture
 
 page.begin("images")
 experiment, images = lesson.settings()
-run = state.current_image_run(experiment, images)
-now = run.snapshot()
 values = {
     "data": own.title(experiment.data),
     "n": f"{len(images.x):,}",
@@ -27,7 +26,13 @@ values = {
 }
 page.say("images", "question", **values)
 
-training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
+lesson.say_if_slow(experiment, images, usual_device())
+with lesson.enough_memory(experiment):
+    with st.spinner(words("page.computing")):
+        run = state.current_image_run(experiment, images)
+    now = run.snapshot()
+    training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
+pictures.offer(run)
 st.fragment(lesson.watch, run_every=1.0 if now.running else None)(run, now.running)
 page.say("images", "what", **values)
 if experiment.data == "digits":
@@ -39,17 +44,25 @@ if experiment.data == "two-pixel":
 page.say("images", "reverse")
 if now.step == 0:
     st.info(words("images.no_network", steps=f"{STEPS:,}"))
-    if st.button(words("reverse.train", steps=f"{STEPS:,}"), type="primary", key="images-train-now"):
-        lesson.train_now(run, STEPS)
+    train, may = words("reverse.train", steps=f"{STEPS:,}"), state.may_train()
+    if st.button(train, type="primary", key="images-train-now", disabled=not may):
+        with lesson.enough_memory(experiment):
+            lesson.train_now(run, STEPS)
         st.rerun()
-scene, variance, steps = lesson.ways(run)
+with lesson.enough_memory(experiment):
+    scene, variance, steps = lesson.ways(run)
 film_with_export(scene, key="images", name=f"toydiff-{experiment.data}", autoplay=True, guess="offer", trails=False)
+
+predictor = words("page.network", steps=f"{steps:,}") if steps else words("page.exact")
+if experiment.data == "two-pixel":
+    page.say("images", "particle")
+    lesson.bridge(experiment, images, scene, predictor)
 
 mean = images.x.mean(0)
 blur = scene.panels[1].trajectory.end
 usual, other = lesson.usual_distances(experiment.data, experiment.n, experiment.seed)
 figures = {
-    "predictor": words("page.network", steps=f"{steps:,}") if steps else words("page.exact"),
+    "predictor": predictor,
     "ddpm": f"{variance['ddpm']:.0%}",
     "mean_only": f"{variance['mean-only']:.1%}",
     "ddim": f"{variance['ddim']:.0%}",
@@ -63,7 +76,12 @@ page.say("images", "one" if variance["mean-only"] < FEW else "several", **figure
 lesson.pictures(images, [(words("images.mean"), mean), (words("images.first"), blur[0])])
 page.say("images", "why")
 
-beside, distance = nearest_scene(experiment, images, scene.panels[0].trajectory, figures["predictor"])
+page.say("images", "spread", samples=len(blur))
+lesson.spread(images, scene, variance)
+page.say("images", "measure")
+lesson.measured(run)
+
+beside, distance = lesson.nearest(experiment, images, scene, predictor)
 page.say("images", "nearest")
 film_with_export(beside, key="images-nearest", name=f"toydiff-nearest-{experiment.data}", trails=False)
 page.say("images", "by-heart", distance=f"{distance.mean():.2f}", **figures)
@@ -76,3 +94,4 @@ film_with_export(
 )
 lesson.histogram(experiment, images)
 page.say("images", "pixels")
+page.link("between", words("page.next_between"))

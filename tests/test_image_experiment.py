@@ -4,8 +4,10 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from toydiff.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment, allowed, usual_device
+from toydiff.image_experiment import CLIP, IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment, allowed, usual_device
 from toydiff.images import IMAGES
 
 wrong = [(name, "nonsense") for name in IMAGE_CHOICES]
@@ -76,3 +78,38 @@ def test_the_best_device_there_is(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
         assert usual_device().type == best
+
+
+def test_gradients_are_clipped(monkeypatch):
+    asked = []
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda _, most: asked.append(most))
+    ImageExperiment(batch=4, n=10).trainer().advance(2)
+    assert asked == [CLIP, CLIP]
+
+
+@pytest.mark.parametrize("network", IMAGE_CHOICES["network"])
+def test_work_grows_with_the_batch_the_size_and_the_image(network):
+    usual = ImageExperiment(network=network)
+    shape = (1, 8, 8)
+    assert replace(usual, batch=256).work(shape) == 2 * usual.work(shape)
+    sizes = [replace(usual, size=size).work(shape) for size in ("small", "medium", "large")]
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert usual.work((1, 16, 16)) > 2 * usual.work(shape)
+
+
+@pytest.mark.parametrize("network", IMAGE_CHOICES["network"])
+@pytest.mark.parametrize("size", ["small", "medium"])
+def test_work_is_what_torch_counts(network, size):
+    experiment, shape = ImageExperiment(network=network, size=size, batch=2), (1, 16, 16)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        experiment.model(shape)(torch.zeros(2, *shape), torch.ones(2, dtype=torch.long))
+    assert 2 * experiment.work(shape) == pytest.approx(counter.get_total_flops(), rel=0.15)  # and attention
+
+
+def test_a_run_down_frame_by_frame_is_the_collected_one():
+    experiment = ImageExperiment(T=10)
+    x = experiment.start(3, (1, 8, 8))
+    model = experiment.model((1, 8, 8)).eval()
+    *_, last = experiment.frames(model, "ddpm", x)
+    assert last.x.equal(experiment.reverse(model, "ddpm", x).end)
+    assert last.t == 0

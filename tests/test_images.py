@@ -24,6 +24,8 @@ SHAPES = {
     "digits": (1, 8, 8),
     "moon-phases-16": (1, 16, 16),
     "moon-phases-32": (1, 32, 32),
+    "moon-phases-16-gap": (1, 16, 16),
+    "moon-phases-32-gap": (1, 32, 32),
     "two-pixel": (1, 1, 2),
     "mnist": (1, 28, 28),
     "fashion-mnist": (1, 28, 28),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from toydiff.samplers import WAYS, reverse
 from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.settings import Settings
 from toydiff.training import Trainer
-from toydiff.trajectory import Trajectory
+from toydiff.trajectory import Frame, Trajectory
 from toydiff.unet import WIDTHS
 
 # What each field may be: names to choose from, or (lowest, highest).
@@ -34,6 +35,7 @@ IMAGE_RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "n": (MIN_POINTS, MAX_IMAGES),
 }
+CLIP = 1.0  # the largest norm of a gradient: usual ones are smaller, a rare large one does no harm
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class ImageExperiment(Settings):
             lr=self.lr,
             seed=self.seed,
             autocast=self.bf16_helps(device) if bf16 is None else bf16,
+            clip=CLIP,
             shared=shared,
         )
 
@@ -101,15 +104,32 @@ class ImageExperiment(Settings):
         """(n, *shape): x_T, the same for every way down."""
         return torch.randn(n, *shape, generator=self.generator(1))
 
-    def reverse(self, model: Model, way: str, x: Tensor, steps: int | None = None) -> Trajectory:
-        """One whole run down from x_T = x, on the device of x; `way`: a key of WAYS. Every way uses the same z."""
+    def frames(self, model: Model, way: str, x: Tensor, steps: int | None = None) -> Iterator[Frame]:
+        """One run down from x_T = x, on the device of x; `way`: a key of WAYS. Every way uses the same z."""
         sampler, noise = WAYS[way]
         schedule, z = self.noise_schedule(), self.generator(2)
-        return Trajectory.collect(reverse(model, schedule, x, sampler, steps=steps, noise=noise, generator=z))
+        return reverse(model, schedule, x, sampler, steps=steps, noise=noise, generator=z)
+
+    def reverse(self, model: Model, way: str, x: Tensor, steps: int | None = None) -> Trajectory:
+        """The same, all frames of it."""
+        return Trajectory.collect(self.frames(model, way, x, steps))
 
     def generator(self, stream: int) -> torch.Generator:
         """Random numbers of this seed; each use has a stream of its own."""
         return torch.Generator().manual_seed(1_000_003 * stream + self.seed)
+
+    def work(self, shape: tuple[int, ...]) -> float:
+        """Multiplications in the layers of the network for one batch of images (C, H, W), attention left out; a
+        training step takes about three times as many."""
+        model = self.model(shape)
+        counts: list[int] = []
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):  # each number of the answer takes one row of the weights
+                row = layer.weight[0].numel()
+                layer.register_forward_hook(lambda _, __, answer, row=row: counts.append(row * answer.numel()))
+        with torch.inference_mode():
+            model(torch.zeros(1, *shape), torch.ones(1, dtype=torch.long))
+        return float(sum(counts) * self.batch)
 
     def bf16_helps(self, device: torch.device | str) -> bool:
         """Whether this network is trained faster in bfloat16 there. On a CPU that multiplies it the U-Net is, by a

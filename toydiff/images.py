@@ -23,6 +23,7 @@ MAX_IMAGES = 70_000  # as many as MNIST has
 GRAY = 1 / 6  # two-pixel images: -3 is black, 0 gray, 3 white; every cloud fits, and nearly all noise
 TILT = 0.3  # moons lean up to so many radians to each side
 RADIUS, EITHER_WAY = 0.39, 0.04  # of a moon, and how much it differs; the picture is 1 wide
+GAP = (0.25, 0.5)  # phases that the sets with a gap are without: between half and full
 FINER = 3  # moons are drawn so many times larger, then averaged
 PATIENCE = 20  # seconds to wait for an answer of openml.org
 
@@ -91,7 +92,7 @@ def moon_phases(n: int = 2000, seed: int = 0, *, side: int, without: tuple[float
     tilt, radius = TILT * (2 * tilt - 1), RADIUS + EITHER_WAY * (2 * size - 1)
     some = zip(phase.split(500), tilt.split(500), radius.split(500), strict=True)  # all at once would fill the memory
     drawn = torch.cat([moon(phase, side, tilt, radius) for phase, tilt, radius in some])
-    return Images.standardized(f"moon-phases-{side}", drawn, phase)
+    return Images.standardized(f"moon-phases-{side}{'-gap' if without else ''}", drawn, phase)
 
 
 def moon(
@@ -167,6 +168,8 @@ IMAGES: dict[str, ImageSet] = {
     "digits": digits,
     "moon-phases-16": partial(moon_phases, side=16),
     "moon-phases-32": partial(moon_phases, side=32),
+    "moon-phases-16-gap": partial(moon_phases, side=16, without=GAP),
+    "moon-phases-32-gap": partial(moon_phases, side=32, without=GAP),
     "two-pixel": two_pixel,
     "mnist": partial(downloaded, "MNIST_784"),
     "fashion-mnist": partial(downloaded, "Fashion-MNIST"),

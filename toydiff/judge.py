@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from toydiff.images import Images, digits
 
 LEARNED = 1200  # of the 1,797 digits; the others are held out
+
+
+class Verdict(NamedTuple):
+    """What the judge says of many images."""
+
+    share: float  # how sure it is of them, as a share of how sure it is of real digits
+    error: float  # standard error of the share: how much it would differ for as many other samples
+    counts: tuple[int, ...]  # (10,): how many of them it takes for each digit
 
 
 class Judge:
@@ -32,6 +42,16 @@ class Judge:
         """How sure it is of x (B, 1, 8, 8), in the scale of `images`, as a share of how sure it is of real digits."""
         return self._sure(images, x) / self.usual
 
+    def classes(self, images: Images, x: Tensor) -> Tensor:
+        """(B, 10): the mean vote for each digit, for x (B, 1, 8, 8) in the scale of `images`. A row sums to 1."""
+        return torch.from_numpy(self._forest.predict_proba(images.pixels(x).reshape(len(x), -1)))
+
+    def verdict(self, images: Images, x: Tensor) -> Verdict:
+        """Share and digits of x (B, 1, 8, 8), B at least 2, in the scale of `images`."""
+        sure, digit = self.classes(images, x).max(1)
+        counts = torch.bincount(digit, minlength=10)
+        error = sure.std().item() / len(x) ** 0.5
+        return Verdict(sure.mean().item() / self.usual, error / self.usual, tuple(counts.tolist()))
+
     def _sure(self, images: Images, x: Tensor) -> float:
-        votes = self._forest.predict_proba(images.pixels(x).reshape(len(x), -1))
-        return float(votes.max(1).mean())
+        return self.classes(images, x).max(1).values.mean().item()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
 from toydiff import own, trajectory
+from toydiff.draw.charts import BLUE, GRAY
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, THREE_WAYS
 from toydiff.exact import Model
@@ -36,17 +39,25 @@ def ways_scene(
     start = experiment.start(SHOWN, images.shape)
     times = torch.linspace(experiment.T, 0, min(FRAMES, experiment.T) + 1).round().long()
     runs = {way: experiment.reverse(model, way, start).at(times) for way in THREE_WAYS}
+    whole = variance(images.x)
     panels = tuple(
         Panel(
             words(f"names.{way}"),
             words(f"formulas.{way}"),
             run,
-            tuple(words("images.variance", share=f"{share(x, images.x):.1%}") for x in run.x),
+            tuple(words("images.variance", share=f"{variance(x) / whole:.1%}") for x in run.x),
         )
         for way, run in runs.items()
     )
     scene = _scene(experiment, images, panels, " | ".join(words(f"names.{way}") for way in runs), made_by)
-    return scene, {way: share(run.end, images.x) for way, run in runs.items()}
+    return scene, {way: variance(run.end) / whole for way, run in runs.items()}
+
+
+def bridge_scene(experiment: ImageExperiment, images: Images, run: Trajectory, way: str, made_by: str) -> Scene:
+    """One way down for images of two pixels, and the same as points: each image is a particle."""
+    name, formula = words(f"names.{way}"), words(f"formulas.{way}")
+    panels = (Panel(name, formula, run), Panel(words("images.plane"), words("images.two"), _plane(run)))
+    return _scene(experiment, images, panels, name, made_by)
 
 
 def nearest_scene(experiment: ImageExperiment, images: Images, run: Trajectory, made_by: str) -> tuple[Scene, Tensor]:
@@ -73,10 +84,35 @@ def forward_scene(experiment: ImageExperiment, images: Images) -> Scene:
     return _scene(experiment, images, panels, words("page.forward"), words("page.no_network"))
 
 
+def variance(x: Tensor) -> float:
+    """The variance across images x (B, C, H, W), the mean over pixels."""
+    return x.double().var(0, correction=0).mean().item()
+
+
 def share(x: Tensor, data: Tensor) -> float:
-    """The variance across images x (B, C, H, W), the mean over pixels, as a share of the data's."""
-    both = [part.double().var(0, correction=0).mean() for part in (x, data)]
-    return (both[0] / both[1]).item()
+    """The same as a share of the data's."""
+    return variance(x) / variance(data)
+
+
+def differences(sets: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Where images (B, C, H, W) differ from each other: the standard deviation of each pixel, (H, W), by the name of
+    the set. 255 is the largest of all: one scale for all sets."""
+    stds = {name: x.double().var(0, correction=0).mean(0).sqrt() for name, x in sets.items()}
+    most = max(std.max().item() for std in stds.values())
+    return {name: (255 * std / most).round().byte().numpy() for name, std in stds.items()}
+
+
+def digit_counts(counts: Sequence[int], title: str) -> go.Figure:
+    """How many samples a classifier takes for each digit, (10,), and a line at as many as there would be of each if all
+    came equally often."""
+    names = [str(digit) for digit in range(len(counts))]
+    bars = go.Bar(x=names, y=list(counts), marker_color=BLUE, text=list(counts), textposition="inside", textangle=0)
+    figure = go.Figure(bars.update(insidetextanchor="middle", textfont_color="white"))
+    figure.add_hline(y=sum(counts) / len(counts), line={"color": GRAY, "dash": "dash"})
+    figure.update_xaxes(type="category", fixedrange=True)
+    figure.update_yaxes(rangemode="tozero", fixedrange=True)
+    margin = {"l": 8, "r": 8, "t": 32, "b": 8}
+    return figure.update_layout(title_text=title, title_font_size=15, height=210, margin=margin, showlegend=False)
 
 
 def apart(x: Tensor, y: Tensor) -> Tensor:

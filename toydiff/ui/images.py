@@ -3,48 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
+import numpy as np
 import streamlit as st
 import torch
 from torch import Tensor
 
 from toydiff import exact, own
 from toydiff.draw import charts
-from toydiff.draw.images import CHUNK, apart, closest, forward_scene, training_scene, ways_scene
+from toydiff.draw.images import (
+    CHUNK,
+    apart,
+    bridge_scene,
+    closest,
+    differences,
+    digit_counts,
+    forward_scene,
+    nearest_scene,
+    training_scene,
+    variance,
+    ways_scene,
+)
 from toydiff.draw.scene import Scene
+from toydiff.draw.scenes import THREE_WAYS
 from toydiff.exact import Model
-from toydiff.image_experiment import ImageExperiment
+from toydiff.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment
 from toydiff.images import Images
+from toydiff.judge import Verdict
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import ImageRun, judge
 from toydiff.ui.runs import kept
 
-MENU = ("digits", "moon-phases-16", "two-pixel", "mnist")  # a link may bring others
+MENU = ("digits", "moon-phases-16", "moon-phases-32", "two-pixel", "mnist", "fashion-mnist")  # links may bring others
 STILL = {"displayModeBar": False}  # charts without a toolbar
 CHUNK_OF_STEPS = 10  # between two movements of the bar
+MEASURED, FEWEST, VALUES = 500, 50, 50_000  # samples that are measured: fewer if they had more values than that
+SLOWER = {"unet": 1, "dit": 3}  # many small products take longer than a few large ones of as many operations
+SLOW, FOR_A_GPU = 2.5, 25  # times the time of the usual network: worth a word; not for a lesson without a GPU
+
+
+class Measured(NamedTuple):
+    """What many samples of a network say."""
+
+    n: int
+    steps: int  # of training; 0: the exact predictor
+    variance: dict[str, float]  # by way, as a share of the data's
+    verdict: Verdict | None  # on DDPM's, for digits
 
 
 def settings() -> tuple[ImageExperiment, Images]:
     """The controls, and the images they ask for. Images that cannot be had: a sentence, and the digits stay."""
-    now: ImageExperiment = st.session_state.image_experiment
-    st.session_state["control-image-data"], st.session_state["control-image-seed"] = now.data, now.seed
-    menu = dict.fromkeys((*MENU, *state.brought(ImageExperiment), now.data))
     with st.sidebar:
         st.markdown(f"**{words('page.settings')}**")
-        st.selectbox(
-            words("fields.data"),
-            menu,
-            key="control-image-data",
-            help=words("help.data"),
-            on_change=_changed,
-            format_func=own.title,
-        )
-        st.number_input(
-            words("fields.seed"), 0, 2**31 - 1, key="control-image-seed", help=words("help.seed"), on_change=_changed
-        )
+        for field in ("data", "network", "size", "seed"):
+            _control(field)
+        with st.expander(words("images.more")):
+            for field in ("lr", "batch"):
+                _control(field)
+    now: ImageExperiment = st.session_state.image_experiment
     try:
         return now, load(now.data, now.n, now.seed)
     except ValueError as error:
@@ -55,13 +76,55 @@ def settings() -> tuple[ImageExperiment, Images]:
         return now, load(now.data, now.n, now.seed)
 
 
-def _changed() -> None:
-    data, seed = st.session_state["control-image-data"], st.session_state["control-image-seed"]
-    now: ImageExperiment = st.session_state.image_experiment
-    fields = {"data": data, "n": ImageExperiment(data=data).usual_n} if data != now.data else {}
-    if seed is not None:  # an emptied number box: the old value comes back
-        fields["seed"] = seed
-    state.change_images(**fields)
+def _control(field: str) -> None:
+    """The widget for one field. The experiment is the truth: the widget is told at every run."""
+    key, label, help = f"control-image-{field}", words(f"fields.{field}"), words(f"images.help_{field}")
+    value = st.session_state[key] = getattr(st.session_state.image_experiment, field)
+    if field == "data":
+        menu = dict.fromkeys((*MENU, *state.brought(ImageExperiment), value))
+        st.selectbox(label, menu, key=key, help=help, on_change=_changed, args=[field], format_func=own.title)
+    elif field in IMAGE_CHOICES:
+        named = {name: words(f"images.{name}") for name in IMAGE_CHOICES[field]}
+        st.selectbox(label, named, key=key, help=help, on_change=_changed, args=[field], format_func=named.__getitem__)
+    else:
+        low, high = (type(value)(end) for end in IMAGE_RANGES[field])
+        form = "%d" if isinstance(value, int) else "%g"
+        # value=None: emptied, it says None, not its lowest number
+        st.number_input(label, low, high, None, key=key, help=help, on_change=_changed, args=[field], format=form)
+
+
+def _changed(field: str) -> None:
+    value = st.session_state[f"control-image-{field}"]
+    if value is None:  # an emptied number box: the old value comes back
+        return
+    state.change_images(**({field: value} | ({"n": ImageExperiment(value).usual_n} if field == "data" else {})))
+
+
+def say_if_slow(experiment: ImageExperiment, images: Images, device: torch.device) -> None:
+    """A sentence where training on a CPU takes much longer than the digits do."""
+    times = _times_slower(experiment, images.shape)
+    if device.type == "cpu" and times >= SLOW:
+        step = 1 if times < 10 else 5 if times < 50 else 10
+        rounded = f"{step * round(times / step):,}"
+        st.caption(words("images.for_a_gpu" if times >= FOR_A_GPU else "images.slow", times=rounded))
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _times_slower(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
+    usual = ImageExperiment()
+    return SLOWER[experiment.network] * experiment.work(shape) / usual.work(load(usual.data, usual.n, usual.seed).shape)
+
+
+@contextmanager
+def enough_memory(experiment: ImageExperiment) -> Iterator[None]:
+    """What is done inside may need more memory than the graphics card has: then a sentence, and the page ends there.
+    What was trained is kept."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        batch = words("images.smaller_batch", batch=max(2, experiment.batch // 2))
+        st.error(words("images.no_memory", advice=batch if experiment.size == "small" else words("images.smaller")))
+        st.stop()
 
 
 @st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
@@ -158,13 +221,87 @@ def usual_distances(data: str, n: int, seed: int) -> tuple[float, float]:
     return apart(x, x.mean(0)).mean().item(), closest(x[:CHUNK], x, rank=2)[0].mean().item()
 
 
+def nearest(experiment: ImageExperiment, images: Images, ways: Scene, made_by: str) -> tuple[Scene, Tensor]:
+    """`draw.images.nearest_scene` for the DDPM samples of `ways`, kept until they are others."""
+    run = ways.panels[0].trajectory
+    return kept("image-nearest", ways, lambda: nearest_scene(experiment, images, run, made_by))
+
+
+@st.fragment
+def bridge(experiment: ImageExperiment, images: Images, ways: Scene, made_by: str) -> None:
+    """A particle and the two gray pixels that it is, moving together; for the way that one chooses."""
+    names = {way: words(f"names.{way}") for way in THREE_WAYS}
+    way = st.radio(words("images.way"), names, key="images-way", horizontal=True, format_func=names.__getitem__)
+    run = ways.panels[THREE_WAYS.index(way)].trajectory
+    scene = kept("image-bridge", (ways, way), lambda: bridge_scene(experiment, images, run, way, made_by))
+    film_with_export(scene, key="images-bridge", name=f"toydiff-two-pixel-{way}", autoplay=True, follow=0)
+
+
 def pictures(images: Images, shown: Sequence[tuple[str, Tensor]], side: int = 150) -> None:
     """Single images (C, H, W), enlarged, each with its caption."""
+    enlarged([(caption, images.pixels(x)) for caption, x in shown], side)
+
+
+def enlarged(shown: Sequence[tuple[str, np.ndarray]], side: int) -> None:
+    """Pictures (H, W) or (H, W, 3) with their captions, in a row: every pixel a sharp square."""
     with st.container(horizontal=True):
-        for caption, x in shown:
-            larger = max(1, math.ceil(side / max(images.shape[1:])))
-            enlarged = x.repeat_interleave(larger, 1).repeat_interleave(larger, 2)
-            st.image(images.pixels(enlarged), caption=caption, width=side)
+        for caption, picture in shown:
+            larger = max(1, math.ceil(side / max(picture.shape[:2])))
+            st.image(picture.repeat(larger, 0).repeat(larger, 1), caption=caption or None, width=side, alt=caption)
+
+
+def spread(images: Images, ways: Scene, shares: Mapping[str, float]) -> None:
+    """Pixel by pixel, how much the data differ and how much the samples of each way do: one scale of brightness."""
+    ends = {way: panel.trajectory.end for way, panel in zip(THREE_WAYS, ways.panels, strict=True)}
+    maps = differences({"data": images.x[: 4 * CHUNK]} | ends)
+    names = {way: f"{words(f'names.{way}')} · {share:.1%}" for way, share in shares.items()}
+    names["data"] = words("images.data")
+    enlarged([(names[name], one) for name, one in maps.items()], side=150)
+
+
+@st.fragment
+def measured(run: ImageRun) -> None:
+    """A button that measures many samples of the network as it is now, and what it found."""
+    experiment, images = run.experiment, run.images
+    n = min(MEASURED, max(FEWEST, VALUES // images.x[0].numel()))
+    if st.button(words("images.measure", n=n), key="images-measure", icon=":material/straighten:"):
+        with enough_memory(experiment):
+            st.session_state["images-measured"] = experiment, _measure(run, n)
+    found: tuple[ImageExperiment, Measured] | None = st.session_state.get("images-measured")
+    if found is None or found[0] != experiment:
+        return
+    n, steps, shares, verdict = found[1]
+    predictor = words("page.network", steps=f"{steps:,}") if steps else words("page.exact")
+    st.caption(words("images.measured", n=n, predictor=predictor, T=experiment.T))
+    with st.container(horizontal=True):
+        if verdict is not None:
+            share = f"{verdict.share:.1%} ± {verdict.error:.1%}"
+            st.metric(words("images.sure"), share, help=words("images.error_help"), width="content")
+        for way, value in shares.items():
+            tip = words("images.shares_help")
+            st.metric(words("images.share", way=words(f"names.{way}")), f"{value:.1%}", help=tip, width="content")
+    if verdict is not None:
+        if not steps:
+            st.caption(words("images.seen_before"))
+        title = words("images.counts_title", kinds=sum(count > 0 for count in verdict.counts))
+        alt = words("images.counts_alt", counts=", ".join(str(count) for count in verdict.counts))
+        st.plotly_chart(digit_counts(verdict.counts, title), key="images-counts", config=STILL, alt=alt)
+
+
+def _measure(run: ImageRun, n: int) -> Measured:
+    """n samples of each way, all T steps, with a bar that shows it."""
+    experiment, images = run.experiment, run.images
+    model, steps = run.predictor() if run.step else (exact.cloud(images.x, experiment.noise_schedule()), 0)
+    start, whole, bar = experiment.start(n, images.shape), variance(images.x), st.progress(0.0)
+    ends: dict[str, Tensor] = {}
+    for i, way in enumerate(THREE_WAYS):
+        for frame in experiment.frames(model, way, start):
+            done = i + 1 - frame.t / experiment.T
+            bar.progress(done / len(THREE_WAYS), words("images.measuring", way=words(f"names.{way}")))
+        ends[way] = frame.x
+    bar.empty()
+    shares = {way: variance(x) / whole for way, x in ends.items()}
+    return Measured(n, steps, shares, judge().verdict(images, ends["ddpm"]) if experiment.data == "digits" else None)
 
 
 @st.fragment

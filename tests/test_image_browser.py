@@ -1,0 +1,153 @@
+"""The page of images in a real browser: training live, pictures and networks that come from outside."""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.browser import ARGUMENTS, Server, View, Visitors, chromium, served
+from toydiff import checkpoint
+from toydiff.text import words
+
+pytestmark = pytest.mark.browser
+
+FAST = {"image_T": 10, "image_batch": 8, "image_n": 60, "T": 10, "points": 100}
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[object]:
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser.new_context(viewport={"width": 1280, "height": 720})
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(context, tmp_path_factory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(context, server) -> Iterator[Visitors]:
+    visitors = Visitors(context, server)
+    yield visitors
+    visitors.leave()
+
+
+def healthy(view: View) -> None:
+    assert view.errors == []
+    assert view.page.get_by_test_id("stException").count() == 0
+
+
+def metric(view: View, label: str) -> str:
+    """The number that stands under a label, "" while it is not there."""
+    found = view.page.get_by_test_id("stMetric").filter(has_text=re.compile(f"^{re.escape(label)}")).first
+    return found.get_by_test_id("stMetricValue").inner_text().strip() if found.count() else ""
+
+
+def dialog(view: View, button: str) -> object:
+    view.page.get_by_test_id("stSidebar").get_by_role("button", name=button).click()
+    box = view.page.get_by_role("dialog")
+    box.wait_for()
+    return box
+
+
+def upload(view: View, box: object, name: str, content: bytes) -> None:
+    box.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": content})
+
+
+def png(shade: int) -> bytes:
+    pixels = np.full((20, 20), shade, np.uint8)
+    pixels[:, 10:] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def own_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for shade in range(40, 250, 10):
+            archive.writestr(f"{shade}.png", png(shade))
+        archive.writestr("broken.png", b"no picture")
+        archive.writestr("<b>a</b> [x](y).txt", b"hello")
+    return buffer.getvalue()
+
+
+def test_the_film_grows_while_it_trains_and_says_how_much_its_images_look_like_digits(visit):
+    view = visit("images", FAST | {"image_batch": 64})
+    assert metric(view, words("train.step")) == "0"
+    before = metric(view, words("images.sure"))
+    assert re.fullmatch(r"\d+%", before)
+    view.press(words("train.start"))
+    view.until(lambda: view.last >= 2, "a film of three pictures", seconds=120)
+    view.page.get_by_test_id("stBaseButton-primary").filter(has_text=words("train.pause")).click()  # not the film's
+    view.until(lambda: view.page.get_by_role("button", name=words("train.resume")).count(), "a pause", seconds=60)
+    assert int(metric(view, words("train.step")).replace(",", "")) > 2
+    assert re.fullmatch(r"\d+%", metric(view, words("images.sure")))
+    healthy(view)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_own_pictures_from_a_zip_are_seen_then_used(visit, theme):
+    view = visit("images", FAST, theme=theme)
+    box = dialog(view, words("images.bring"))
+    upload(view, box, "shades.zip", own_zip())
+    box.get_by_role("button", name=words("images.use")).wait_for()
+    assert box.get_by_test_id("stImage").locator("img").count() == 21
+    assert words("images.skipped", n="2") in box.inner_text()
+    listed = box.get_by_test_id("stText").inner_text().splitlines()
+    reason = words("pictures.kind")
+    assert listed == [f"?b?a?/b? ?x?(y).txt: {reason}", f"broken.png: {reason}"]
+    assert "image_data" not in parse_qs(urlsplit(view.page.url).query)  # nothing is used before one says so
+
+    film = view.player("hash")
+    box.get_by_role("button", name=words("images.use")).click()
+    box.wait_for(state="detached")
+    view.until(lambda: "image_data=own-" in view.page.url, "the pictures in the address")
+    view.until(lambda: view.at_rest and view.player("hash") not in (None, film), "a film of the pictures")
+    assert "shades" in view.page.get_by_test_id("stMain").inner_text()
+    assert view.player("theme") == theme
+    healthy(view)
+
+
+def test_what_is_no_zip_is_explained_in_the_dialog(visit):
+    view = visit("images", FAST)
+    box = dialog(view, words("images.bring"))
+    upload(view, box, "a.zip", b"no zip")
+    box.get_by_text(words("pictures.not_a_zip")).wait_for()
+    assert box.get_by_role("button", name=words("images.use")).count() == 0
+    view.page.keyboard.press("Escape")
+    box.wait_for(state="detached")
+    healthy(view)
+
+
+def test_a_network_is_kept_and_opened_again(visit):
+    view = visit("images", FAST)
+    for step in ("1", "2"):
+        view.press(words("train.one"))
+        view.until(lambda: view.at_rest and metric(view, words("train.step")) == step, "a step")  # noqa: B023
+    kept = view.download(words("images.keep"))
+    assert checkpoint.unpack(kept, "kept").state["step"] == 2
+    view.press(words("train.reset"))
+    view.until(lambda: view.at_rest and metric(view, words("train.step")) == "0", "a fresh start")
+
+    box = dialog(view, words("images.open"))
+    upload(view, box, "kept.safetensors", kept[:-50])
+    box.get_by_text(words("cli.foreign", file="kept.safetensors")).wait_for()
+    assert metric(view, words("train.step")) == "0"
+    upload(view, box, "kept.safetensors", kept)
+    box.wait_for(state="detached")
+    view.until(lambda: view.at_rest and metric(view, words("train.step")) == "2", "the network of the file")
+    view.press(words("train.one"))
+    view.until(lambda: view.at_rest and metric(view, words("train.step")) == "3", "one step more")
+    healthy(view)

@@ -1,0 +1,205 @@
+"""The pictures of lesson 8: where start noises lead, and what lies between two of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from torch import Tensor
+
+from toydiff import own
+from toydiff.draw.charts import BLUE, GRAY, ORANGE
+from toydiff.draw.scene import Panel, Scene
+from toydiff.draw.scenes import GHOST
+from toydiff.exact import Model
+from toydiff.image_experiment import ImageExperiment
+from toydiff.images import GAP, Images
+from toydiff.latent import angle, invert, lerp, slerp
+from toydiff.text import words
+from toydiff.trajectory import Trajectory
+
+SHOWN = 36  # start noises to choose from, and runs from one of them
+JUMPS = 50  # of every run here, where T is larger
+PLACES = 41  # on the way from one noise to another; of these every fourth is in the strip
+STRIP = slice(None, None, 4)
+TILE = 96  # pixels of a picture in the strip, at least
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """From one x_T to another: noises at PLACES shares of the way, and the images that DDIM makes of them. Along the
+    arc, and along the straight line."""
+
+    share: Tensor  # (K,), 0 ... 1
+    arc: Tensor  # (K, C, H, W): x_T
+    straight: Tensor
+    of_arc: Tensor  # (K, C, H, W): x_0
+    of_straight: Tensor
+    angle: float  # between both ends, radians
+
+    @property
+    def blend(self) -> Tensor:
+        """(K, C, H, W): one image fades into the other, pixel by pixel. No noise, no network."""
+        return lerp(self.of_arc[0], self.of_arc[-1], self.share)
+
+
+def jumps(experiment: ImageExperiment) -> int:
+    """Of every run here."""
+    return min(experiment.T, JUMPS)
+
+
+def ddim(experiment: ImageExperiment, model: Model, x: Tensor) -> Trajectory:
+    """Down from x_T = x, (B, C, H, W), without any dice."""
+    return experiment.reverse(model, "ddim", x, jumps(experiment))
+
+
+def start_of(experiment: ImageExperiment, model: Model, x: Tensor) -> tuple[Tensor, float]:
+    """The x_T that DDIM turns into the images x, (B, C, H, W); and how far off it ends, root mean square."""
+    *_, last = invert(model, experiment.noise_schedule(), x, jumps(experiment))
+    off = ddim(experiment, model, last.x).end - x
+    return last.x, off.square().mean().sqrt().item()
+
+
+def way(experiment: ImageExperiment, model: Model, a: Tensor, b: Tensor) -> Way:
+    """From x_T = a to x_T = b, both (C, H, W)."""
+    share = torch.linspace(0, 1, PLACES)
+    arc, straight = slerp(a, b, share), lerp(a, b, share)
+    of_arc, of_straight = ddim(experiment, model, torch.cat([arc, straight])).end.split(PLACES)
+    return Way(share, arc, straight, of_arc, of_straight, angle(a, b))
+
+
+def starts(experiment: ImageExperiment, images: Images, model: Model, made_by: str, n: int) -> tuple[Scene, Tensor]:
+    """DDIM from n start noises, the first SHOWN as a film; and what all of them become, (n, C, H, W)."""
+    run = ddim(experiment, model, experiment.start(n, images.shape))
+    panel = Panel(words("names.ddim"), words("formulas.ddim"), _first(run))
+    return _scene(experiment, images, (panel,), words("names.ddim"), made_by), run.end
+
+
+def way_scene(experiment: ImageExperiment, images: Images, walked: Way, made_by: str) -> Scene:
+    """The frames are places on the way: the noise on the arc, its image, and the image of the straight line."""
+    percent = (100 * walked.share).round().long()
+    typical = math.sqrt(walked.arc[0].numel())
+
+    def panel(name: str, x: Tensor, noise: Tensor) -> Panel:
+        lengths = noise.flatten(1).norm(dim=1).tolist()
+        notes = tuple(words("between.length", length=f"{one:.1f}", share=f"{one / typical:.0%}") for one in lengths)
+        run = Trajectory(percent, *[x[:, None]] * 3)
+        return Panel(words(f"between.{name}"), words(f"between.{name}_formula"), run, notes)
+
+    panels = (
+        panel("noise", walked.arc, walked.arc),
+        panel("arc", walked.of_arc, walked.arc),
+        panel("straight", walked.of_straight, walked.straight),
+    )
+    return _scene(experiment, images, panels, words("between.way"), made_by, clock="place")
+
+
+def dice(
+    experiment: ImageExperiment, images: Images, model: Model, made_by: str, x: Tensor, n: int
+) -> tuple[Scene, dict[str, Tensor]]:
+    """n runs from one and the same x_T, (C, H, W), DDPM and DDIM, the first SHOWN of each as a film; and where all
+    end, by way, (n, C, H, W)."""
+    copies = x.expand(n, *x.shape)
+    runs = {name: experiment.reverse(model, name, copies, jumps(experiment)) for name in ("ddpm", "ddim")}
+    panels = tuple(Panel(words(f"names.{name}"), words(f"formulas.{name}"), _first(run)) for name, run in runs.items())
+    scene = _scene(experiment, images, panels, " | ".join(panel.title for panel in panels), made_by)
+    return scene, {name: run.end for name, run in runs.items()}
+
+
+def largest_step(x: Tensor) -> float:
+    """The largest change from one image to the next, x (K, C, H, W), as a share of that from the first to the last."""
+    steps = x.diff(dim=0).flatten(1).norm(dim=1)
+    return (steps.max() / (x[-1] - x[0]).norm().clamp(min=1e-6)).item()
+
+
+def row(images: Images, x: Tensor) -> np.ndarray:
+    """Images (K, C, H, W) side by side, enlarged, as pixels (height, width, 4); between them one looks through."""
+    shown = images.pixels(x)
+    shown = shown[..., None].repeat(3, -1) if shown.ndim == 3 else shown
+    larger = math.ceil(TILE / max(images.shape[1:]))
+    shown = shown.repeat(larger, 1).repeat(larger, 2)
+    opaque = np.concatenate([shown, np.full((*shown.shape[:3], 1), 255, np.uint8)], -1)
+    gap = TILE // 12
+    tiles = np.pad(opaque, ((0, 0), (0, 0), (0, gap), (0, 0)))
+    return np.concatenate(list(tiles), axis=1)[:, :-gap]
+
+
+def bars(shares: Mapping[str, Tensor], title: str) -> go.Figure:
+    """How often each digit comes: name -> (10,), side by side."""
+    figure = go.Figure()
+    for (name, share), colour in zip(shares.items(), (BLUE, ORANGE), strict=False):
+        figure.add_bar(x=list(range(len(share))), y=share.tolist(), name=name, marker_color=colour)
+    figure.update_xaxes(tickvals=list(range(10)), title={"text": words("between.digit"), "standoff": 0})
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return _look(figure, title)
+
+
+def phases(share: Tensor, found: Tensor, title: str) -> go.Figure:
+    """The phase found at each place of the way, (K,), with that of a moon that waxes evenly; a band: half to full."""
+    figure, percent = go.Figure(), (100 * share).tolist()
+    ends = [min(GAP[0] - 0.05, found.min().item()), max(GAP[1] + 0.05, found.max().item())]
+    figure.add_hrect(*GAP, fillcolor=GRAY, opacity=0.15, line_width=0)
+    line = {"color": GRAY, "dash": "dash", "width": 2}
+    even = (GAP[0] + share * (GAP[1] - GAP[0])).tolist()
+    figure.add_scatter(x=percent, y=even, name=words("between.even"), mode="lines", line=line)
+    marker = {"color": BLUE, "size": 7}
+    figure.add_scatter(x=percent, y=found.tolist(), name=words("between.found"), mode="markers", marker=marker)
+    figure.update_xaxes(title={"text": words("between.place"), "standoff": 0}, range=[-2, 102])
+    figure.update_yaxes(range=ends)
+    return _look(figure, title)
+
+
+def distances(share: Tensor, curves: Mapping[str, Tensor], title: str) -> go.Figure:
+    """How far images are from the nearest moon, name -> (K,), 1: as far as a real one."""
+    figure = go.Figure()
+    for (name, values), colour in zip(curves.items(), (BLUE, ORANGE), strict=True):
+        line = {"color": colour, "width": 3}
+        figure.add_scatter(x=(100 * share).tolist(), y=values.tolist(), name=name, mode="lines", line=line)
+    line = {"color": GRAY, "dash": "dash"}
+    figure.add_hline(y=1, line=line, annotation_text=words("between.real_moon"), annotation_position="top right")
+    figure.update_xaxes(title={"text": words("between.place"), "standoff": 0}, range=[-2, 102])
+    figure.update_yaxes(rangemode="tozero", ticksuffix="×")
+    return _look(figure, title)
+
+
+def _look(figure: go.Figure, title: str) -> go.Figure:
+    figure.update_xaxes(fixedrange=True, showgrid=False)
+    figure.update_yaxes(fixedrange=True)
+    return figure.update_layout(
+        title={"text": title, "font_size": 15},
+        height=270,
+        margin={"l": 8, "r": 8, "t": 60, "b": 8},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
+        hovermode="x",
+    )
+
+
+def _first(run: Trajectory) -> Trajectory:
+    # copies: a view would keep all the others in memory
+    return Trajectory(run.t, *(part[:, :SHOWN].clone() for part in (run.x, run.x0, run.mean)))
+
+
+def _scene(
+    experiment: ImageExperiment,
+    images: Images,
+    panels: tuple[Panel, ...],
+    what: str,
+    made_by: str,
+    clock: str = "t",
+) -> Scene:
+    stamp = words(
+        "images.stamp",
+        data=own.title(experiment.data),
+        n=f"{len(images.x):,}",
+        schedule=words(f"names.{experiment.schedule}"),
+        T=experiment.T,
+        what=what + words("page.jumps", steps=jumps(experiment)),
+        predictor=made_by,
+        seed=experiment.seed,
+    )
+    data = images.x[:GHOST].flatten(1) if images.shape == (1, 1, 2) else images.x[:GHOST]
+    return Scene(panels, data, stamp, clock=clock, pixels=images.pixels)

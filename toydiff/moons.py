@@ -1,0 +1,60 @@
+"""Which moon is it? The nearest of all the moons there can be, and how far away that is."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from toydiff.images import EITHER_WAY, GAP, RADIUS, TILT, moon, moon_phases
+
+PHASES, TILTS, RADII = 200, 7, 7  # of the grid that is searched
+CHUNK = 500  # moons drawn at once
+REAL = 300  # moons that tell how far a real one is from the grid
+
+# How wrong a phase can be: near full moon the edge of the shadow moves by only (2 pi e)^2 / 2 of a radius for a phase
+# that differs by e, and the grid knows the radius to half a step; and half a step of phase.
+EDGE = math.sqrt(2 * EITHER_WAY / (RADII - 1) / (RADIUS - EITHER_WAY)) / (2 * math.pi) + 0.5 / PHASES
+
+
+class Moons:
+    """A grid of moons (side, side) of all phases, tilts and sizes that the sets of moons have.
+
+    floor: how far a moon of such a set, of any phase, is from the nearest one of the grid, on average.
+    """
+
+    def __init__(self, side: int) -> None:
+        phase = torch.arange(PHASES) / PHASES
+        tilt = torch.linspace(-TILT, TILT, TILTS)
+        radius = torch.linspace(RADIUS - EITHER_WAY, RADIUS + EITHER_WAY, RADII)
+        grid = torch.cartesian_prod(phase, tilt, radius)
+        self._phase = grid[:, 0]
+        drawn = [moon(phase, side, tilt, radius) for phase, tilt, radius in (part.T for part in grid.split(CHUNK))]
+        self._grid = torch.cat(drawn).flatten(1)
+        real = moon_phases(REAL, seed=1, side=side)
+        self.floor = self.nearest(real.x * real.scale + real.mean)[1].mean().item()
+
+    def nearest(self, brightness: Tensor) -> tuple[Tensor, Tensor]:
+        """For images (B, 1, side, side), 0 black ... 1 white: the phase of the nearest moon by least squares, (B,), and
+        how far it is, (B,): the root mean square over the pixels."""
+        distance, place = torch.cdist(brightness.flatten(1), self._grid).min(1)
+        return self._phase[place], distance / math.sqrt(self._grid.shape[1])
+
+
+WAXING = 1 - 2 * EDGE / (GAP[1] - GAP[0])  # of the way from half to full: where a phase is surely in the gap
+
+
+def in_gap(phase: Tensor) -> Tensor:
+    """Whether phases, any shape, surely lie between half and full."""
+    return (phase > GAP[0] + EDGE) & (phase < GAP[1] - EDGE)
+
+
+def verdict(phase: Tensor, off: Tensor, faded: Tensor) -> Literal["passes", "fades", "jumps"]:
+    """What happens on the way from half to full, from the phases (K,) and the distances (K,) of its images, and the
+    distances of images that only fade: it leaves the moons for at least half as far as those; or half as many as on an
+    even way, or more, are in the gap; or it leaps over it."""
+    if off.max() > faded.max() / 2:
+        return "fades"
+    return "passes" if in_gap(phase).double().mean() > WAXING / 2 else "jumps"

@@ -1,0 +1,291 @@
+"""What lesson 8 shows and computes, once: the predictor, the two ends, the way between them, the dice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeVar
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from toydiff import exact, moons
+from toydiff.draw import between as drawn
+from toydiff.draw.between import SHOWN, STRIP, Way
+from toydiff.draw.images import closest
+from toydiff.draw.scene import Scene
+from toydiff.exact import Model
+from toydiff.image_experiment import ImageExperiment
+from toydiff.images import GAP, Images, moon
+from toydiff.moons import EDGE, WAXING, Moons, in_gap
+from toydiff.text import words
+from toydiff.ui import state
+from toydiff.ui.controls import say_if_not_allowed
+from toydiff.ui.images import STILL, load, train_now
+from toydiff.ui.live import ImageRun, judge
+from toydiff.ui.player import PlayerState
+from toydiff.ui.runs import kept
+
+STEPS = 600  # that the button trains
+MANY = {"digits": 200}  # start noises whose images are counted, where there is something to count
+MOONS = 100
+SAME = 100  # runs from one start noise
+
+Kept = TypeVar("Kept")
+
+
+class Predictor(NamedTuple):
+    """Who guesses the noise on this page."""
+
+    experiment: ImageExperiment
+    images: Images
+    model: Model
+    steps: int  # of training; 0: the exact predictor
+
+    @property
+    def name(self) -> str:
+        return words("page.network", steps=f"{self.steps:,}") if self.steps else words("page.exact")
+
+    @property
+    def moons(self) -> bool:
+        """Whether the images are moons, so that one knows what lies between two of them."""
+        return self.experiment.data.startswith("moon-phases-")
+
+
+class Ends(NamedTuple):
+    """Two start noises, (C, H, W), and what they were chosen by."""
+
+    a: Tensor
+    b: Tensor
+    chosen: tuple[object, ...]
+    off: float | None = None  # of noises found for two images: how far DDIM ends from those, root mean square
+
+
+def predictor(run: ImageRun) -> Predictor:
+    """The network of lesson 7 if it has learned anything, the same one until somebody asks for the newest; else the
+    exact predictor. With a sentence that says which, and a button that trains."""
+    experiment, images = run.experiment, run.images
+    if run.diverged_at is not None:
+        st.error(words("images.diverged", step=f"{run.diverged_at + 1:,}", lr=f"{experiment.lr:g}"))
+    elif run.step == 0:
+        st.info(words("between.no_network", steps=f"{STEPS:,}"))
+        _offer_training(run, words("reverse.train", steps=f"{STEPS:,}"))
+        return Predictor(experiment, images, _exact(experiment), 0)
+    old: tuple[tuple[ImageExperiment, int], object] | None = st.session_state.get("kept-between-network")
+    asked = old[0][1] if old is not None and old[0][0] == experiment and run.running else run.step
+    box = st.container(horizontal=True, vertical_alignment="center")
+    with box:
+        if run.running and st.button(words("images.newest"), key="between-newest", icon=":material/refresh:"):
+            asked = run.step
+    model, steps = kept("between-network", (experiment, asked), run.predictor)
+    with box:
+        st.markdown(words("between.network", steps=f"{steps:,}"), width="content")
+        if not run.running and run.diverged_at is None:
+            _offer_training(run, words("between.more", steps=f"{STEPS:,}"), "tertiary")
+    return Predictor(experiment, images, model, steps)
+
+
+def _offer_training(run: ImageRun, label: str, look: Literal["primary", "tertiary"] = "primary") -> None:
+    if st.button(label, type=look, key="between-train", disabled=not say_if_not_allowed()):
+        train_now(run, STEPS)
+        st.rerun()
+
+
+@st.cache_resource(max_entries=4, show_spinner=words("page.computing"))
+def _exact(experiment: ImageExperiment) -> Model:
+    return exact.cloud(load(experiment.data, experiment.n, experiment.seed).x, experiment.noise_schedule())
+
+
+def once(name: str, who: Predictor, chosen: tuple[object, ...], make: Callable[[], Kept]) -> Kept:
+    """What `make` makes. With the exact predictor once for everybody, with a network once for its session."""
+    if who.steps == 0:
+        found: Kept = _shared(name, who.experiment, chosen, make)
+        return found
+
+    def made() -> Kept:
+        with st.spinner(words("page.computing")):
+            return make()
+
+    return kept(f"between-{name}", (who.experiment, who.steps, *chosen), made)
+
+
+@st.cache_resource(max_entries=24, show_spinner=words("page.computing"))
+def _shared(name: str, experiment: ImageExperiment, chosen: tuple[object, ...], _make: Callable[[], Kept]) -> Kept:
+    return _make()
+
+
+def starts(who: Predictor) -> tuple[Scene, Tensor]:
+    """`draw.between.starts`: many where they are counted."""
+    n = MOONS if who.moons else MANY.get(who.experiment.data, SHOWN)
+    return once("starts", who, (), lambda: drawn.starts(who.experiment, who.images, who.model, who.name, n))
+
+
+def ends(who: Predictor, noises: Tensor, shown: PlayerState) -> Ends:
+    """Two start noises as somebody chose them: of `noises` (n, C, H, W) by their numbers or by the ring in the film; or
+    those of two images."""
+    names = {"noise": words("between.noises"), "real": words("between.moons" if who.moons else "between.images")}
+    usual = "real" if who.moons else "noise"
+    label, key = words("between.ends"), f"between-ends-{usual}"
+    kind = st.segmented_control(label, names, default=usual, required=True, key=key, format_func=names.__getitem__)
+    if kind == "noise":
+        return _noises(noises, shown)
+    chosen: tuple[float, float] = GAP if who.moons else _two_of_the_data(who.images)
+    if who.moons:
+        x = who.images.scaled(moon(torch.tensor(GAP), who.images.shape[-1]))
+        if not who.steps:  # which can only end at images of the data
+            x = who.images.x[closest(x, who.images.x)[1]]
+    else:
+        x = who.images.x[torch.tensor(chosen)]
+    (a, b), off = once("ends", who, chosen, lambda: drawn.start_of(who.experiment, who.model, x))
+    return Ends(a, b, ("real", *chosen), off)
+
+
+def _noises(noises: Tensor, shown: PlayerState) -> Ends:
+    numbers = []
+    for column, name, usual in zip(st.columns(2), ("a", "b"), (1, 2), strict=True):
+        with column:
+            key = f"between-{name}"
+            st.session_state.setdefault(key, usual)
+            if st.button(words(f"between.take_{name}"), key=f"{key}-take", width="stretch"):
+                if shown.followed is None:
+                    st.caption(words("between.no_ring"))
+                else:
+                    st.session_state[key] = shown.followed + 1
+            numbers.append(st.number_input(words(f"between.{name}"), 1, len(noises), key=key) or usual)
+    a, b = (noises[number - 1] for number in numbers)
+    return Ends(a, b, ("noise", *numbers))
+
+
+def _two_of_the_data(images: Images) -> tuple[int, int]:
+    """The places of two images of the data: the first of each class if there are classes, or by their numbers."""
+    labels = images.labels
+    places = []
+    for column, name, usual in zip(st.columns(2), ("a", "b"), (3, 8), strict=True):
+        with column:
+            if labels is None or labels.is_floating_point():
+                most = len(images.x)
+                number = st.number_input(
+                    words(f"between.{name}"), 1, most, min(usual, most), key=f"between-real-{name}"
+                )
+                places.append((number or 1) - 1)
+                continue
+            classes = labels.unique().tolist()
+            label = st.selectbox(
+                words(f"between.{name}"), classes, min(usual, len(classes) - 1), key=f"between-class-{name}"
+            )
+            places.append(int((labels == label).nonzero()[0, 0]))
+    return places[0], places[1]
+
+
+def walked(who: Predictor, between: Ends) -> tuple[Way, Scene]:
+    """The way from one end to the other, and its film."""
+
+    def make() -> tuple[Way, Scene]:
+        way = drawn.way(who.experiment, who.model, between.a, between.b)
+        return way, drawn.way_scene(who.experiment, who.images, way, who.name)
+
+    return once("way", who, between.chosen, make)
+
+
+def strip(images: Images, rows: dict[str, Tensor]) -> None:
+    """Rows of images (K, C, H, W), enlarged, each under its name."""
+    for name, x in rows.items():
+        st.caption(words(f"between.row_{name}"))
+        st.image(drawn.row(images, x[STRIP]), width="stretch", alt=words(f"between.row_{name}"))
+
+
+def sure(who: Predictor, way: Way) -> dict[str, str]:
+    """How sure the judge is, on average, of the digits on the arc, on the line, and where one image fades into the
+    other: of the middle half of the way, where they differ most."""
+    rows = {"arc": way.of_arc, "straight": way.of_straight, "blend": way.blend}
+    middle = (way.share - 0.5).abs() <= 0.25
+    return {name: f"{judge().share(who.images, x[middle]):.0%}" for name, x in rows.items()}
+
+
+@st.cache_resource(max_entries=2, show_spinner=words("page.computing"))
+def _sky(side: int) -> Moons:
+    return Moons(side)
+
+
+def moon_numbers(who: Predictor, way: Way, samples: Tensor) -> tuple[str, dict[str, str]]:
+    """Two charts of the moons on the way. Returns `moons.verdict` and its numbers."""
+    sky = _sky(who.images.shape[-1])
+
+    def nearest(x: Tensor) -> tuple[Tensor, Tensor]:
+        phase, distance = sky.nearest(x * who.images.scale + who.images.mean)
+        return phase, distance / sky.floor
+
+    (phase, off), (_, faded), (others, usual) = nearest(way.of_arc), nearest(way.blend), nearest(samples)
+    curves = {words("between.on_arc"): off, words("between.faded"): faded}
+    figures = {
+        "phase": drawn.phases(way.share, phase, words("between.phase_title")),
+        "distance": drawn.distances(way.share, curves, words("between.distance_title")),
+    }
+    for column, (name, figure) in zip(st.columns(2), figures.items(), strict=True):
+        column.plotly_chart(figure, key=f"between-{name}", config=STILL, alt=words(f"between.{name}_alt"))
+    low, high = GAP[0] + EDGE, GAP[1] - EDGE
+    return moons.verdict(phase, off, faded), {
+        "places": str(len(phase)),
+        "inside": str(int(in_gap(phase).sum())),
+        "even": f"{WAXING * len(phase):.0f}",
+        "low": f"{low:.2f}",
+        "high": f"{high:.2f}",
+        "off": f"{off.max():.1f}",
+        "faded": f"{faded.max():.1f}",
+        "samples": str(len(samples)),
+        "sampled": str(int(in_gap(others).sum())),
+        "fair": f"{(high - low) * len(samples):.0f}",
+        "usual": f"{usual.mean():.1f}",
+    }
+
+
+def offer_gap(who: Predictor) -> None:
+    """A button that leaves the phases between half and full out of the data, or takes them back."""
+    name = who.experiment.data
+    other = name.removesuffix("-gap") if name.endswith("-gap") else f"{name}-gap"
+    label = words("between.no_gap" if name.endswith("-gap") else "between.gap")
+    st.button(label, key="between-gap", on_click=lambda: state.change_images(data=other))
+
+
+def digit_bars(who: Predictor, samples: Tensor) -> None:
+    """Which digits random start noises become, beside those of the data."""
+    labels = who.images.labels
+    assert labels is not None
+    shares = {words("between.random", n=len(samples)): _classes(who, samples), words("between.data"): _share(labels)}
+    _bars(shares, "classes")
+
+
+def dice(who: Predictor, between: Ends) -> tuple[Scene, dict[str, Tensor]]:
+    """Runs from the first of two ends: the film, and where they end."""
+    chosen = between.chosen[:2]
+    make = lambda: drawn.dice(who.experiment, who.images, who.model, who.name, between.a, SAME)  # noqa: E731
+    return once("dice", who, chosen, make)
+
+
+def dice_bars(who: Predictor, ends: dict[str, Tensor]) -> dict[str, str]:
+    """Which digits the runs from one noise become; and their numbers."""
+    shares = {words(f"names.{name}"): _classes(who, x) for name, x in ends.items()}
+    _bars(shares, "dice")
+    ddpm, ddim = shares.values()
+    return {
+        "runs": str(SAME),
+        "digit": str(int(ddim.argmax())),
+        "often": f"{ddpm[ddim.argmax()]:.0%}",
+        "kinds": str(int((ddpm > 0).sum())),
+        "spread": f"{(ends['ddim'] - ends['ddim'][0]).abs().max():.2g}",
+    }
+
+
+def _bars(shares: dict[str, Tensor], about: str) -> None:
+    alt = "; ".join(f"{name}: {', '.join(f'{one:.0%}' for one in share)}" for name, share in shares.items())
+    figure = drawn.bars(shares, words(f"between.{about}_title"))
+    st.plotly_chart(figure, key=f"between-{about}-chart", config=STILL, alt=alt)
+
+
+def _classes(who: Predictor, x: Tensor) -> Tensor:
+    """(10,): the share of images that the judge takes for each digit."""
+    return _share(judge().classes(who.images, x).argmax(1))
+
+
+def _share(labels: Tensor) -> Tensor:
+    return torch.bincount(labels, minlength=10).double() / len(labels)

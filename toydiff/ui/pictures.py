@@ -1,0 +1,149 @@
+"""What somebody brings to the page of images: pictures of their own, and networks that were kept in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import PurePosixPath
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from toydiff import checkpoint, own
+from toydiff.image_experiment import ImageExperiment
+from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pictures, Skipped, Source, read
+from toydiff.text import shown, words
+from toydiff.ui import state
+from toydiff.ui.images import enlarged, load
+from toydiff.ui.live import ImageRun
+from toydiff.ui.runs import kept
+
+SIDES = (8, 16, 32)
+PREVIEW = 24  # squares that are shown before they are used
+LISTED = 50  # files that are named with what was wrong
+MEGABYTES = MAX_BYTES // 10**6  # of all that is brought along at once
+
+
+def offer(run: ImageRun) -> None:
+    """The buttons in the side bar: own pictures, and the network of this run as a file."""
+    with st.sidebar:
+        if st.button(words("images.bring"), key="images-bring", icon=":material/add_photo_alternate:", width="stretch"):
+            own_pictures()
+        st.download_button(
+            words("images.keep"),
+            run.packed,
+            f"toydiff-{run.experiment.data}.safetensors",
+            "application/octet-stream",
+            key="images-keep",
+            icon=":material/download:",
+            help=words("images.keep_help"),
+            on_click="ignore",
+            width="stretch",
+        )
+        if st.button(words("images.open"), key="images-open", icon=":material/upload_file:", width="stretch"):
+            open_network()
+
+
+def _forget() -> None:
+    st.session_state.pop("kept-own-pictures", None)
+
+
+@st.dialog(words("images.bring"), width="medium", on_dismiss=_forget)
+def own_pictures() -> None:
+    """Files, what becomes of them, and the button that uses them. Until then nothing changes."""
+    limits = {"most": f"{MAX_PICTURES:,}", "millions": MAX_PIXELS // 10**6, "megabytes": MEGABYTES}
+    st.markdown(words("images.bring_about", **limits))
+    kinds = [*(suffix.removeprefix(".") for suffix in sorted(SUFFIXES)), "zip"]
+    files = st.file_uploader(
+        words("images.files"), kinds, accept_multiple_files=True, key="images-files", max_upload_size=MEGABYTES
+    )
+    names = {side: f"{side} × {side}" for side in SIDES}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        side = st.radio(
+            words("images.side"), names, index=1, key="images-side", horizontal=True, format_func=names.__getitem__
+        )
+        colour = st.toggle(words("images.colour"), key="images-colour")
+    if not files:
+        return
+    try:
+        found = kept("own-pictures", (_ids(files), side, colour), lambda: _read(files, side, colour))
+    except ValueError as error:
+        st.error(str(error))
+        return
+    images, skipped = found
+    st.markdown(words("images.found", n=f"{len(images.x):,}", shown=min(PREVIEW, len(images.x))))
+    enlarged([("", picture) for picture in images.pixels(images.x[:PREVIEW])], side=64)
+    if st.button(words("images.use"), type="primary", key="images-use"):
+        state.bring(own.keep(_title(files), images))
+        _forget()
+        st.rerun()
+    _list(skipped)
+
+
+def _ids(files: Sequence[UploadedFile]) -> tuple[str, ...]:
+    return tuple(file.file_id for file in files)
+
+
+def _read(files: Sequence[UploadedFile], side: int, colour: bool) -> Pictures:
+    with st.spinner(words("images.reading")):
+        return read(source(files), side, colour=colour)
+
+
+def source(files: Sequence[UploadedFile]) -> Source:
+    """One ZIP as it is, several pictures by their names. ValueError for a ZIP among other files."""
+    zips = [file for file in files if PurePosixPath(file.name.lower()).suffix == ".zip"]
+    if zips and len(files) > 1:
+        raise ValueError(words("images.zip_alone"))
+    if zips:
+        return zips[0].getvalue()
+    named: dict[str, bytes] = {}
+    for number, file in enumerate(files, 1):  # two folders may each have a 1.png
+        named[file.name if file.name not in named else f"{number}/{file.name}"] = file.getvalue()
+    return named
+
+
+def _title(files: Sequence[UploadedFile]) -> str:
+    return PurePosixPath(files[0].name).stem if len(files) == 1 else words("images.own")
+
+
+def _list(skipped: Sequence[Skipped]) -> None:
+    """Every file that is left out, and why; of very many the first ones. As text: names are not markup."""
+    if not skipped:
+        return
+    lines = [f"{name}: {reason}" for name, reason in skipped[:LISTED]]
+    if len(skipped) > LISTED:
+        lines.append(words("images.more_skipped", n=f"{len(skipped) - LISTED:,}"))
+    with st.expander(words("images.skipped", n=f"{len(skipped):,}"), expanded=len(skipped) <= 5):
+        st.text("\n".join(lines))
+
+
+@st.dialog(words("images.open"))
+def open_network() -> None:
+    """A file with a network: it takes the place of what the page shows. What cannot be used changes nothing."""
+    st.markdown(words("images.open_about", megabytes=MEGABYTES))
+    file = st.file_uploader(words("images.file"), "safetensors", key="images-file", max_upload_size=MEGABYTES)
+    if file is None:
+        return
+    try:
+        put_in_place(file.getvalue(), shown(file.name))
+    except ValueError as error:
+        st.error(str(error))
+        return
+    st.rerun()
+
+
+def put_in_place(content: bytes, name: str) -> None:
+    """The training in a file, with its settings and data, as this session's. ValueError, and nothing has changed, if
+    that cannot be; `name` is for the message."""
+    found = checkpoint.unpack(content, name)
+    experiment = found.experiment
+    if not isinstance(experiment, ImageExperiment):
+        raise ValueError(words("images.of_points", file=name))
+    images = load(experiment.data, experiment.n, experiment.seed)
+    if found.state is not None and found.shape != images.shape:
+        shape, other = (" × ".join(str(size) for size in each) for each in (found.shape, images.shape))
+        raise ValueError(words("cli.other_shape", shape=shape, other=other))
+    state.fresh_image_run(experiment, images, found.state)
+    if found.data is not None:
+        state.bring(found.data)
+    state.change_images(**asdict(experiment))
