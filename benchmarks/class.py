@@ -1,0 +1,465 @@
+"""A whole class at one server: python -m benchmarks.class [--students 30] [--seconds 60] [--mix class] [--soak MINUTES]
+
+The students speak to a real server over real websockets, all of them from this one process. A click is over when its
+script has finished; only then does a student think about the next one. What a browser loads once, they do not load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from math import ceil, inf, isnan, nan
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from statistics import median
+from time import perf_counter
+
+from streamlit.proto.Button_pb2 import Button
+from streamlit.proto.DownloadButton_pb2 import DownloadButton
+from streamlit.proto.Selectbox_pb2 import Selectbox
+from streamlit.proto.Slider_pb2 import Slider
+from websockets.exceptions import WebSocketException
+
+from benchmarks.student import TICK, GoneError, Notes, Progress, Student
+from toydiff.text import words
+
+ROOT = Path(__file__).resolve().parent.parent
+ARRIVAL = 10.0  # seconds in which the class arrives
+THINK = (2.0, 8.0)  # seconds between two acts
+LOOK = 1.0  # seconds that a training pauses
+BARE = 4.0  # seconds of training without an app
+STAY = (60.0, 240.0)  # seconds that a student of the soak stays
+EMPTY = 150.0  # seconds after the last one has left: the server keeps a session for two minutes
+AGAIN = 1.0  # seconds until somebody who was refused tries again
+REFUSALS = (OSError, WebSocketException, GoneError)
+SAMPLE = 10.0  # seconds between two looks at the memory in a soak
+OPEN = ("home", "forward", "train", "reverse", "field")  # the pages that a class walks through
+CLICKS = ("start", "pause", "go on", "control", "back", "page")  # the acts that count as clicks; files are apart
+KINDS = {"strip": b"\x89PNG", "numbers": b"PK", "gif": b"GIF89a"}  # what a file begins with
+
+
+async def start(student: Student, rng: Random) -> None:
+    """Start the training, unless it runs."""
+    await _turn(student, "train")
+    if not any(student.controls(words("train.pause"))):
+        await _press(student, rng, "train", start="start", resume="go on")
+
+
+async def pause(student: Student, rng: Random) -> None:
+    """Pause the training, look at it, and go on."""
+    await start(student, rng)
+    await _press(student, rng, "train", pause="pause")
+    await asyncio.sleep(LOOK)
+    await start(student, rng)
+
+
+async def doubt(student: Student, rng: Random) -> None:
+    """Change a setting of the training, which runs on, and take it back."""
+    await _turn(student, "train")
+    await _change(student, rng)
+    await asyncio.sleep(rng.uniform(*THINK))
+    await _press(student, rng, "train", back="back")
+
+
+async def change(student: Student, rng: Random) -> None:
+    """Move a slider, or choose from a list, where the three ways back are compared."""
+    await _turn(student, "reverse")
+    await _change(student, rng)
+
+
+async def turn(student: Student, rng: Random) -> None:
+    """Go to another page."""
+    await _turn(student, rng.choice([page for page in OPEN if page != student.page]))
+
+
+async def strip(student: Student, rng: Random) -> None:
+    """Take a picture home."""
+    await _press(student, rng, "export", strip="make strip")
+    await _download(student, rng, "strip", "PNG")
+
+
+async def numbers(student: Student, rng: Random) -> None:
+    """Take the numbers home."""
+    await _press(student, rng, "export", numbers="make numbers")
+    await _download(student, rng, "numbers", "NPZ")
+
+
+async def gif(student: Student, rng: Random) -> None:
+    """Make a GIF, and take it home."""
+    await _press(student, rng, "export", make="make gif")
+    await _download(student, rng, "gif", "GIF")
+
+
+Act = Callable[[Student, Random], Awaitable[None]]
+MIXES: dict[str, dict[Act, float]] = {
+    "train": {doubt: 4, pause: 1},  # everybody trains all the time
+    "class": {pause: 2, change: 4, turn: 3, strip: 2, numbers: 1, gif: 0.5},
+}
+
+
+async def _turn(student: Student, page: str, act: str = "page") -> None:
+    if page not in student.pages:
+        _missing(student, page)
+    elif page != student.page:
+        await student.turn(page, act)
+
+
+async def _press(student: Student, rng: Random, section: str, **acts: str) -> None:
+    """One of the buttons that are there, of those that are called by these words of a section."""
+    found = [
+        (button, act)
+        for word, act in acts.items()
+        for button in student.controls(words(f"{section}.{word}"))
+        if isinstance(button, Button)
+    ]
+    if found:
+        await student.press(*rng.choice(found))
+    else:
+        _missing(student, " or ".join(acts))
+
+
+async def _change(student: Student, rng: Random) -> None:
+    controls = [control for control in student.controls() if isinstance(control, Slider | Selectbox)]
+    controls = [control for control in controls if len(control.options) > 1]
+    if not controls:
+        _missing(student, "controls")
+        return
+    control = rng.choice(controls)
+    options, value = list(control.options), student.value(control)
+    if isinstance(control, Slider):  # one stop to either side
+        at = options.index(value)
+        options = options[max(0, at - 1) : at + 2]
+    await student.choose(control, rng.choice([option for option in options if option != value]))
+
+
+def _missing(student: Student, what: str) -> None:
+    student.notes.errors["missing", f"{what} on {student.page}"] += 1
+
+
+async def _download(student: Student, rng: Random, act: str, kind: str) -> None:
+    """A file of this kind that has been made."""
+    begins = words("export.save_file", kind=kind, size="").split("(")[0]
+    found = [button for button in student.controls() if isinstance(button, DownloadButton)]
+    found = [button for button in found if button.label.startswith(begins)]
+    try:
+        content = await student.download(rng.choice(found), act) if found else b""
+    except OSError as error:
+        student.notes.errors["export", f"{act}: {error!r}"] += 1
+        return
+    if content.startswith(KINDS[act]):
+        student.notes.files[act] += 1
+    else:
+        student.notes.errors["export", f"{act}: {content[:20]!r}"] += 1
+
+
+@dataclass
+class Server:
+    """A running server, and the processes to look at."""
+
+    url: str
+    pids: Sequence[int] = ()
+    log: Path | None = None
+
+    def tree(self) -> list[int]:
+        """These processes and all their children."""
+        parents = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has just ended
+                parents[int(path.parent.name)] = int(path.read_text().rsplit(")", 1)[1].split()[1])
+        found = list(self.pids)
+        for pid in found:  # which grows
+            found += [child for child, parent in parents.items() if parent == pid]
+        return found
+
+    def weigh(self) -> float:
+        """Resident memory in MB, all processes together. What they share counts in each."""
+        pages = 0
+        for pid in self.tree():
+            with suppress(OSError):
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6 if pages else nan
+
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        ticks = 0
+        for pid in self.tree():
+            with suppress(OSError):
+                ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK") if self.pids else nan
+
+    def wait(self, alive: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Until it answers. RuntimeError where it does not start."""
+        end = perf_counter() + seconds
+        while alive() and perf_counter() < end:
+            with suppress(OSError):
+                urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5).close()
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"the server did not start: {self.log.read_text(errors='replace') if self.log else ''}")
+
+    def tracebacks(self) -> int:
+        return self.log.read_text(errors="replace").count("Traceback (most recent call last)") if self.log else 0
+
+
+@contextmanager
+def served(log: Path) -> Iterator[Server]:
+    """The app on a free port of this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = {"port": port, "address": "127.0.0.1", "headless": "true", "fileWatcherType": "none"}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", *(f"--server.{k}={v}" for k, v in options.items())]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+    server = Server(f"http://127.0.0.1:{port}", [process.pid], log)
+    try:
+        server.wait(lambda: process.poll() is None)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def bare(seconds: float) -> float:
+    """Training steps per second of the app's usual network with nothing around it, on one thread."""
+    import torch  # only here: the students need none of it
+
+    from toydiff.experiment import Experiment
+
+    torch.set_num_threads(1)
+    trainer = Experiment().trainer()
+    trainer.advance(100)  # warm up
+    began, first = perf_counter(), trainer.step
+    while perf_counter() - began < seconds:
+        trainer.advance(10)
+    return (trainer.step - first) / (perf_counter() - began)
+
+
+def alone(seconds: float) -> float:
+    """The same in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(bare, seconds).result()
+
+
+@dataclass
+class Class:
+    """Who comes, what they do and for how long, and what was seen of it."""
+
+    students: int
+    seconds: float
+    mix: str = "class"
+    seed: int = 0
+    soak: bool = False
+    bare: float = nan  # steps per second
+    notes: Notes = field(default_factory=Notes)
+    sessions: list[tuple[Progress, float]] = field(default_factory=list)  # the training, and seconds in class
+    memory: list[tuple[float, float]] = field(default_factory=list)  # seconds since the beginning, MB
+    empty: float = nan  # MB before anybody came
+    one: float = nan  # with one student, who has tried everything once
+    full: float = nan  # at the end, with everybody
+    after: float = nan  # after everybody has left
+    client: float = nan  # cores that the students themselves keep busy
+    server: float = nan  # cores that the server keeps busy
+    lag: float = nan  # seconds by which the students themselves are late, the 95th percentile
+
+    async def attend(self, server: Server) -> None:
+        """The class, from the first student to the last."""
+        self.empty = server.weigh()
+        first = await self._first(server)
+        self.one = server.weigh()
+        first.notes, first.progress = self.notes, Progress()  # a cold server is not what is measured
+        began, cpu, own = perf_counter(), server.cpu(), time.process_time()
+        end, late = began + self.seconds, list[float]()
+        watching = [asyncio.create_task(self._watch(server, began)), asyncio.create_task(_lag(late))]
+        seats = [self._seat(server, number, end, None if number else first) for number in range(self.students)]
+        everybody = asyncio.gather(*seats)
+        await asyncio.wait([everybody], timeout=end - perf_counter())
+        self.full, spent = server.weigh(), perf_counter() - began
+        self.client, self.server = (time.process_time() - own) / spent, (server.cpu() - cpu) / spent
+        self.lag = percentile(late, 0.95)
+        await everybody
+        if self.soak:
+            await asyncio.sleep(EMPTY)
+            self.after = server.weigh()
+        for task in watching:
+            task.cancel()
+        if tracebacks := server.tracebacks():
+            self.notes.errors["log", "tracebacks"] += tracebacks
+
+    async def _first(self, server: Server) -> Student:
+        """Somebody who tries everything once, so that the server has loaded what it needs."""
+        student, rng = Student(server.url, Notes()), Random(self.seed)
+        await student.open("train")
+        for act in (start, *MIXES[self.mix]):
+            await act(student, rng)
+        await start(student, rng)
+        self.notes.errors += student.notes.errors
+        return student
+
+    async def _seat(self, server: Server, number: int, end: float, student: Student | None) -> None:
+        """One chair: in a soak, one student after the other."""
+        rng = Random(f"{self.seed} {number}")
+        if student is None:
+            await asyncio.sleep(rng.uniform(0, min(ARRIVAL, self.seconds / 4)))
+        while perf_counter() < end:
+            came = perf_counter()
+            if student is None:
+                student = Student(server.url, self.notes)
+                try:
+                    await student.open("train")
+                except REFUSALS as error:
+                    self.notes.errors["refused", repr(error)] += 1
+                    student = None
+                    await asyncio.sleep(AGAIN)
+                    continue
+            until = min(end, came + (rng.uniform(*STAY) if self.soak else inf))
+            try:
+                await start(student, rng)
+                await self._work(student, rng, until)
+                await _turn(student, "train", "last look")  # how far has it come?
+            except GoneError as error:
+                self.notes.errors["closed", str(error)] += 1
+            self.sessions.append((student.progress, min(until, perf_counter()) - came))
+            await student.leave(abruptly=self.soak and rng.random() < 0.5)
+            student = None
+
+    async def _work(self, student: Student, rng: Random, until: float) -> None:
+        acts = MIXES[self.mix]
+        while (left := until - perf_counter()) > 0:
+            await asyncio.sleep(min(left, rng.uniform(*THINK)))
+            if perf_counter() < until:
+                (act,) = rng.choices(list(acts), list(acts.values()))
+                await act(student, rng)
+
+    async def _watch(self, server: Server, began: float) -> None:
+        while True:
+            self.memory.append((perf_counter() - began, server.weigh()))
+            await asyncio.sleep(SAMPLE)
+
+    def report(self) -> str:
+        """What was seen, as Markdown."""
+        clicks = [wait for wait in self.notes.waits if wait.act in CLICKS]
+        ticks = [wait for wait in self.notes.waits if wait.act == TICK]
+        trained = [(progress.steps / progress.seconds, here) for progress, here in self.sessions if progress.seconds]
+        speeds = [speed for speed, _ in trained] or [nan]
+        total = sum(speed * here for speed, here in trained) / self.seconds
+        beyond = (self.full - self.one) / (self.students - 1) if self.students > 1 else nan
+        wrong = sum(n for (kind, _), n in self.notes.errors.items() if kind != "alert")
+        row = {
+            "students": f"{self.students}",
+            "mix": self.mix,
+            "seconds": f"{self.seconds:.0f}",
+            "clicks": f"{len(clicks)}",
+            "click latency p50 / p95": _both([wait.finished for wait in clicks]),
+            "first element p50 / p95": _both([wait.first for wait in clicks]),
+            "ticks": f"{len(ticks)}",
+            "tick p50 / p95": _both([wait.finished for wait in ticks]),
+            "steps/s a session, median / least": f"{_shown(median(speeds))} / {_shown(min(speeds))}",
+            "steps/s in all": f"{total:.0f}",
+            "of a bare loop": f"{total / self.bare:.0%} of {self.bare:.0f}",
+            "MB with 0 / 1 / all": " / ".join(map(_shown, (self.empty, self.one, self.full))),
+            "MB a session": _shown(beyond, ".1f"),
+            "errors": f"{wrong}",
+        }
+        acts = {act: [wait for wait in self.notes.waits if wait.act == act] for act in self._acts()}
+        lines = [
+            [act, str(len(waits)), _both([wait.finished for wait in waits]), _both([wait.first for wait in waits])]
+            for act, waits in acts.items()
+        ]
+        cores = f"students {self.client:.2f}, server {_shown(self.server, '.2f')}"
+        parts = [
+            _table([list(row), list(row.values())]),
+            _table([["act", "times", "finished p50 / p95", "first element p50 / p95"], *lines]),
+            "\n".join(
+                [
+                    f"- cores: {cores}; the students themselves are late by {1000 * self.lag:.0f} ms (p95)",
+                    f"- files: {', '.join(f'{name} {n}' for name, n in self.notes.files.items()) or 'none'}",
+                    *(f"- {kind}: {n} x {text}" for (kind, text), n in self.notes.errors.most_common()),
+                ]
+            ),
+        ]
+        return "\n\n".join([*parts, self._soaked()] if self.soak else parts)
+
+    def _acts(self) -> list[str]:
+        return list(dict.fromkeys(wait.act for wait in self.notes.waits))
+
+    def _soaked(self) -> str:
+        minute = next((megabytes for at, megabytes in self.memory if at >= 60), self.memory[-1][1])
+        most = max(megabytes for _, megabytes in self.memory)
+        head = ["sessions", "MB after a minute", "most MB", "MB after all have left", "after / minute"]
+        line = [str(len(self.sessions)), *map(_shown, (minute, most, self.after))]
+        return _table([head, [*line, _shown(self.after / minute, ".2f")]])
+
+
+async def _lag(late: list[float]) -> None:
+    while True:
+        began = perf_counter()
+        await asyncio.sleep(0.05)
+        late.append(perf_counter() - began - 0.05)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that so large a share of all does not exceed."""
+    return sorted(values)[ceil(share * len(values)) - 1] if values else nan
+
+
+def _both(seconds: Sequence[float]) -> str:
+    return " / ".join(_shown(1000 * percentile(seconds, share)) for share in (0.5, 0.95)) + " ms"
+
+
+def _shown(value: float, form: str = ".0f") -> str:
+    return "–" if isnan(value) else format(value, form)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    head, *rest = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rest])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Bring a class together, and print what it had to wait for."""
+    parser = argparse.ArgumentParser("python -m benchmarks.class", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--students", type=int, help="how many at a time; usually 30, in a soak 20")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long; usually 60")
+    parser.add_argument("--mix", choices=MIXES, default="class", help="what they do; usually class")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="students come and go for so long")
+    parser.add_argument("--seed", type=int, default=0, help="of what they choose; usually 0")
+    parser.add_argument("--url", help="a server that runs already; without it, one is started")
+    parser.add_argument("--pid", type=int, nargs="*", default=[], help="its processes, to see their memory")
+    options = parser.parse_args(arguments)
+    students = options.students or (20 if options.soak else 30)
+    seconds = 60 * options.soak if options.soak else options.seconds
+    if students < 1 or seconds <= 0:
+        parser.error("a class needs at least one student, and more than no time")
+    seen = Class(students, seconds, options.mix, options.seed, bool(options.soak), alone(BARE))
+    try:
+        if options.url:
+            asyncio.run(seen.attend(Server(options.url, options.pid)))
+        else:
+            with tempfile.TemporaryDirectory() as folder, served(Path(folder, "server.log")) as server:
+                asyncio.run(seen.attend(server))
+    except REFUSALS as error:
+        print(f"The server does not let the first student in: {error}", file=sys.stderr)
+        return 1
+    print(seen.report())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

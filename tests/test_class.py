@@ -1,0 +1,83 @@
+"""Simulated students speak to a real server as browsers do. How fast it answers, no test asks."""
+
+import re
+import socket
+from importlib import import_module
+
+import pytest
+
+from benchmarks import student
+
+classroom = import_module("benchmarks.class")  # a name that no import statement can say
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with classroom.served(tmp_path_factory.mktemp("class") / "server.log") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Nobody thinks for long, and whoever tries everything once is the only one who takes files home."""
+    seconds = {"ARRIVAL": 0.5, "THINK": (0.1, 0.3), "LOOK": 0.1, "BARE": 0.1, "STAY": (1.0, 2.0), "EMPTY": 1.0}
+    for name, value in {**seconds, "SAMPLE": 0.5}.items():
+        monkeypatch.setattr(classroom, name, value)
+    monkeypatch.setattr(student, "PATIENCE", 600)  # the machine may be slow and shared
+    mix = classroom.MIXES["class"]
+    monkeypatch.setitem(classroom.MIXES, "class", {act: act.__name__ not in classroom.KINDS for act in mix})
+
+
+def report(capsys, server, *options):
+    """Every table of the report, as dictionaries of its lines, and what stands below."""
+    server_options = ["--url", server.url, "--pid", *map(str, server.pids)]
+    assert classroom.main(["--students", "2", *options, *server_options]) == 0
+    text = capsys.readouterr().out
+    tables = []
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+        assert {len(line) for line in lines} == {len(head)}
+        tables.append([dict(zip(head, line, strict=True)) for line in lines])
+    return tables, text
+
+
+def test_a_class_is_answered(server, capsys):
+    tables, text = report(capsys, server, "--seconds", "5")
+    (row,), acts = tables
+    assert row["errors"] == "0", text
+    assert int(row["clicks"]) > 0
+    assert float(row["MB with 0 / 1 / all"].split(" / ")[2]) > 0
+    for name, figure in row.items():
+        assert "tick" in name or "–" not in figure, text  # nobody may stay long enough for a tick
+    assert {"open", "start"} <= {line["act"] for line in acts}
+
+
+def test_students_come_and_go(server, capsys):
+    tables, text = report(capsys, server, "--soak", "0.1", "--mix", "train")
+    (row,), _, (soak,) = tables
+    assert row["errors"] == "0", text
+    assert int(soak["sessions"]) >= 2
+    assert "–" not in " ".join(soak.values())
+
+
+def test_no_server_is_said(capsys):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        assert classroom.main(["--url", f"http://127.0.0.1:{nobody.getsockname()[1]}"]) == 1
+    assert "refused" in capsys.readouterr().err
+
+
+def test_the_browser_keeps_what_was_used_lately():
+    memory = student._Memory(kept={"page": (0, ""), "film": (0, "a")})
+    for _ in range(3):
+        memory.finished(["b"], max_age=2)
+    assert memory.kept.keys() == {"page", "film"}  # what another part of the page shows is still on screen
+    memory.finished(["a"], max_age=2)
+    assert memory.kept.keys() == {"page"}
+    memory.finished([], max_age=2)
+    assert not memory.kept
+
+
+def test_a_percentile_is_one_of_the_values():
+    assert classroom.percentile(range(1, 101), 0.95) == 95
+    assert classroom.percentile([3.0], 0.5) == 3.0
