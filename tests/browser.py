@@ -18,6 +18,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from toydiff.text import words
+
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
@@ -168,6 +170,11 @@ class View:
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
+
+    def export(self, label: str, kind: str) -> bytes:
+        """A file that one button makes and another one saves."""
+        self.press(label)
+        return self.download(words("export.save_file", kind=kind, size="").split("(")[0])
 
     def download(self, name: str) -> bytes:
         with self.page.expect_download() as waiting:

@@ -1,5 +1,35 @@
-"""One thread: the networks here are too small for two, and test processes may share the machine."""
+"""One thread: the networks here are too small for two, and test processes may share the machine. And what tests in a
+real browser begin with."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 
+from tests.browser import ARGUMENTS, Server, Visitors, chromium, served
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[object]:
+    path = chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser.new_context(viewport={"width": 1280, "height": 720})
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(context, tmp_path_factory) -> Iterator[Server]:
+    with served(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def visit(context, server) -> Iterator[Visitors]:
+    visitors = Visitors(context, server)
+    yield visitors
+    visitors.leave()

@@ -138,7 +138,7 @@ def test_the_stage_shows_what_is_asked_for(monkeypatch, scene):
         page.button[button].click().run()
         assert not page.exception
         assert len(page.get("plotly_chart")) == button
-        assert len(page.get("bidi_component")) == 1 - button
+        assert len(page.main.get("bidi_component")) == 1 - button
 
 
 def test_without_a_browser_the_row_says_so(monkeypatch):

@@ -1,7 +1,6 @@
 """The app in a real browser: what only shows there."""
 
 import re
-from collections.abc import Iterator
 from io import BytesIO
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.browser import ARGUMENTS, Server, View, Visitors, chromium, served, wait_for
+from tests.browser import View, Visitors, served, wait_for
 from toydiff.experiment import Experiment
 from toydiff.text import prose, words
 from toydiff.ui.page import PAGES
@@ -20,30 +19,6 @@ pytestmark = pytest.mark.browser
 FAST = {"points": 300, "particles": 32, "T": 25}
 NET = FAST | {"width": 32, "depth": 2, "batch": 64}
 ADDRESS = {name: "" if name == "home" else name for name in PAGES}
-
-
-@pytest.fixture(scope="module")
-def context() -> Iterator[object]:
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser.new_context(viewport={"width": 1280, "height": 720})
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def server(context, tmp_path_factory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def visit(context, server) -> Iterator[Visitors]:
-    visitors = Visitors(context, server)
-    yield visitors
-    visitors.leave()
 
 
 def beginning(lesson: str, section: str) -> str:
@@ -278,10 +253,10 @@ def test_a_gif_to_take_home(visit):
 
 def test_a_picture_and_numbers_to_take_home(visit):
     view = visit("reverse", FAST)
-    with Image.open(BytesIO(view.download(words("export.strip")))) as picture:
+    with Image.open(BytesIO(view.export(words("export.strip"), "PNG"))) as picture:
         assert picture.format == "PNG"
         assert picture.width > picture.height > 300
-    with np.load(BytesIO(view.download(words("export.numbers")))) as numbers:
+    with np.load(BytesIO(view.export(words("export.numbers"), "NPZ"))) as numbers:
         assert numbers["t"].tolist() == list(range(25, -1, -1))
         assert numbers["data"].shape == (300, 2)
         for panel in range(3):

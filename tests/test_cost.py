@@ -193,7 +193,7 @@ def test_one_jump_is_drawn_over_the_data(bench):
 
 def films(at: AppTest) -> list[Film]:
     """What the players got: the chosen run, and the runs of the switches."""
-    return [unpacked(player.proto.bytes) for player in at.get("bidi_component")]
+    return [unpacked(player.proto.bytes) for player in at.main.get("bidi_component")]
 
 
 def titles(film: Film) -> list[str]:

@@ -80,7 +80,7 @@ def test_a_long_run_is_thinned_from_T_to_0():
 
 def test_the_page_shows_an_untrained_network_beside_the_exact_field():
     at = fine(open_page("field", **FAST))
-    shown = at.get("bidi_component")
+    shown = at.main.get("bidi_component")
     assert len(shown) == 3  # the field, the race, the race's fields
     for section in ("question", "read", "words", "error", "no-time", "one-field"):
         assert says(at, "field", section), section
@@ -93,7 +93,7 @@ def press(at, key):
 
 def test_a_step_of_training_changes_the_learned_field_and_not_the_exact_one():
     def arrows(at):
-        field = unpacked(at.get("bidi_component")[0].proto.bytes)
+        field = unpacked(at.main.get("bidi_component")[0].proto.bytes)
         return field.header["panels"]
 
     at = fine(open_page("field", **NET, lr="1"))
@@ -122,5 +122,5 @@ def test_the_race_may_be_of_another_T_than_the_field(trained, T):
     at = press(fine(open_page("field", **NET)), trained)
     at.query_params["T"] = str(T)
     fine(at.run())
-    frames = [len(unpacked(shown.proto.bytes).header["ticks"]) for shown in at.get("bidi_component")]
+    frames = [len(unpacked(shown.proto.bytes).header["ticks"]) for shown in at.main.get("bidi_component")]
     assert (frames[0], frames[2]) == ((11, T + 1) if trained == "one" else (T + 1, 11))

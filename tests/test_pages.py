@@ -73,7 +73,7 @@ def says(at: AppTest, lesson: str, section: str) -> bool:
 
 def film(at: AppTest) -> Film:
     """What the (first) player on the page got."""
-    player = at.get("bidi_component")[0]
+    player = at.main.get("bidi_component")[0]
     return unpacked(player.proto.bytes)
 
 
@@ -104,7 +104,7 @@ def test_each_page_opens_by_itself(lesson):
     assert texts(at)[0].endswith(words(f"titles.{lesson}"))
     assert not at.warning
     assert not at.error
-    assert at.get("bidi_component")  # something plays
+    assert at.main.get("bidi_component")  # something plays
     fine(at.run())
 
 
@@ -365,7 +365,7 @@ def test_both_routes_start_from_the_same_points():
 
 
 def run_of(at: AppTest):
-    return at.session_state["run"]
+    return at.session_state["session"].run
 
 
 def press(at: AppTest, key: str) -> AppTest:

@@ -204,7 +204,7 @@ def fine(at: AppTest) -> AppTest:
 
 
 def race_of(at: AppTest) -> Race:
-    return at.session_state["races"]["time"]
+    return at.session_state["session"].races["time"]
 
 
 def press(at: AppTest, key: str) -> AppTest:
@@ -217,7 +217,7 @@ def away(at: AppTest, gone: bool = True) -> AppTest:
 
 
 def film(at: AppTest) -> Film:
-    (player,) = at.get("bidi_component")
+    (player,) = at.main.get("bidi_component")
     return unpacked(player.proto.bytes)
 
 
@@ -286,7 +286,7 @@ def test_it_goes_on_while_another_page_is_read():
 @pytest.mark.parametrize("button", ["go", "one"])
 def test_a_session_trains_one_thing_at_a_time(button):
     at = press(away(opened()), "go")
-    run = at.session_state["run"]
+    run = at.session_state["session"].run
     assert run.running
     press(away(at, False), f"time-{button}")
     assert not run.running

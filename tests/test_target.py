@@ -27,7 +27,7 @@ def few_samples(monkeypatch):
 
 def films(at) -> list[Film]:
     """What each player on the page got, from the top."""
-    return [unpacked(player.proto.bytes) for player in at.get("bidi_component")]
+    return [unpacked(player.proto.bytes) for player in at.main.get("bidi_component")]
 
 
 def table(at, column: str) -> dict[str, str]:
@@ -179,7 +179,7 @@ def test_a_trained_network_is_compared_with_the_exact_predictor():
 def test_the_race_differs_in_the_target_alone():
     at = fine(open_page("target", **NET))
     at.button(key="targets-one").click().run()
-    first, second = fine(at).session_state["races"]["targets"].experiments
+    first, second = fine(at).session_state["session"].races["targets"].experiments
     assert (first.target, second.target) == ("total", "last-step")
     assert {name for name, value in vars(first).items() if value != vars(second)[name]} == {"target"}
 

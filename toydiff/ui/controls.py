@@ -12,6 +12,7 @@ from toydiff.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Snapshot
+from toydiff.ui.sessions import room
 
 # Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.
 STOPS: dict[str, tuple[float, ...]] = {
@@ -61,21 +62,32 @@ def training_buttons(
 ) -> None:
     """Start or pause, one step, reset, which asks for a `fresh` one. `key`: what the keys of the buttons begin with."""
     stopped = now.diverged_at is not None
+    may = say_if_not_allowed()
     with st.container(horizontal=True):
         label = "pause" if now.running else "resume" if now.step else "start"
         icon = ":material/pause:" if now.running else ":material/play_arrow:"
-        if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=stopped, key=f"{key}go"):
+        off = stopped or not (may or now.running)
+        if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=off, key=f"{key}go"):
             toggle = training.pause if now.running else state.only(training).start
             toggle()
             st.rerun()
         one = words("train.one")
-        if st.button(one, icon=":material/skip_next:", disabled=now.running or stopped, key=f"{key}one"):
+        if st.button(one, icon=":material/skip_next:", disabled=now.running or stopped or not may, key=f"{key}one"):
             state.only(training).advance(1)
             st.rerun()
         reset = words("train.reset")
         if st.button(reset, icon=":material/restart_alt:", disabled=now.step == 0, key=f"{key}reset"):
             fresh()
             st.rerun()
+
+
+def say_if_not_allowed() -> bool:
+    """Whether this session may train now. If not, a sentence says why."""
+    may = state.may_train()
+    if not may:
+        here = room()
+        st.info(words("room.held") if here.held else words("room.no_place", trainees=here.limits.trainees))
+    return may
 
 
 def _changed(field: str, key: str) -> None:

@@ -10,15 +10,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from toydiff.draw import costs as draw
-from toydiff.draw.costs import Bench, Cost, Switches
+from toydiff.draw.costs import SAMPLES, Bench, Cost, Switches
 from toydiff.draw.scene import Scene
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.runs import kept
+from toydiff.ui.runs import check, kept
 
 Made = TypeVar("Made")
+PATIENCE = 3  # times as long as a picture may this page take: it shows what it has while it measures
 STILL = {"displayModeBar": False}  # charts without a toolbar
 
 
@@ -32,8 +33,17 @@ def bench(experiment: Experiment, trained: tuple[Model, int] | None) -> Bench:
     """Measures with the network of this session, trained for so many steps; with the exact predictor if None."""
     experiment = experiment.training  # what one looks at does not matter here
     if trained is None:
-        return exact_bench(experiment)
-    return kept("bench", (experiment, trained[1]), lambda: Bench(experiment, *trained))
+        found = exact_bench(experiment)
+    else:
+        found = kept("bench", (experiment, trained[1]), lambda: Bench(experiment, *trained))
+    check(_seconds(found), patience=PATIENCE)
+    return found
+
+
+def _seconds(bench: Bench) -> float:
+    """About how long all runs of the page take: those of the chart, and twice the longest, which may be the film."""
+    calls = 2 * bench.experiment.T + sum(steps * (2 if way == "heun" else 1) for way, steps in bench.plan)
+    return calls * SAMPLES * bench.experiment.seconds("exact" if bench.trained is None else "network")
 
 
 def measured(bench: Bench, chosen: Cost) -> list[Cost]:
@@ -75,7 +85,7 @@ def _once(name: str, bench: Bench, key: tuple[object, ...], make: Callable[[], M
         return kept(name, (bench, *key), make)
 
 
-@st.cache_resource(max_entries=24, show_spinner=words("page.computing"))
+@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
 def _shared(key: tuple[object, ...], _make: Callable[[], object]) -> object:
     return _make()
 

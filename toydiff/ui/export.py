@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import PurePath
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 from PIL import Image
@@ -49,25 +50,16 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
             job = st.session_state.get(f"{key}-job")
             if job is None or (job.scene, job.shown, job.theme) != (scene, shown, theme):
                 st.session_state[f"{key}-job"] = _job(scene, shown, theme)
-        st.download_button(
-            words("export.strip"),
+        of = None if grows else (scene, shown, theme)
+        strip = Kept(f"{name}.png", "image/png", ":material/view_column:", "export.strip")
+        made_on_demand(
+            strip,
             lambda: _film().strip(scene, theme=theme, guess=shown.guess, **_layers(scene, shown)),
-            f"{name}.png",
-            "image/png",
             key=f"{key}-strip",
-            icon=":material/view_column:",
-            help=words("export.strip_help"),
-            on_click="ignore",
+            of=of,
         )
-        st.download_button(
-            words("export.numbers"),
-            lambda: _film().npz(scene),
-            f"{name}.npz",
-            key=f"{key}-npz",
-            icon=":material/database:",
-            help=words("export.numbers_help"),
-            on_click="ignore",
-        )
+        numbers = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
+        made_on_demand(numbers, lambda: _film().npz(scene), key=f"{key}-npz", of=of)
         job = st.session_state.get(f"{key}-job")
         if job is not None and (grows or job.scene is scene):
             gif = _finished(job)
@@ -82,6 +74,39 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
                 on_click="ignore",
             )
     return shown
+
+
+class Kept(NamedTuple):
+    """A file to take home."""
+
+    name: str
+    mime: str
+    icon: str
+    label: str  # of the button that makes it: a key of words; its hint is there too, as <label>_help
+
+
+def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: object) -> None:
+    """A button that makes a file, and beside it, once that is there, one that saves it. `of`: what the file is of; it
+    is forgotten when that is another one.
+
+    st.download_button could make it while it is fetched. But Streamlit drops such a file when the page of anybody else
+    runs, and in a class that is sooner than a slow line has fetched it.
+    """
+    if st.button(words(file.label), key=key, icon=file.icon, help=words(f"{file.label}_help")):
+        st.session_state[f"{key}-made"] = of, make()
+    was_of, content = st.session_state.get(f"{key}-made", (None, None))
+    if content is not None and was_of == of:
+        label = words("export.save_file", kind=PurePath(file.name).suffix[1:].upper(), size=f"{len(content) / 1e6:.1f}")
+        st.download_button(
+            label,
+            content,
+            file.name,
+            file.mime,
+            key=f"{key}-save",
+            type="primary",
+            icon=":material/download:",
+            on_click="ignore",
+        )
 
 
 def _job(scene: Scene, shown: PlayerState, theme: str) -> Job:

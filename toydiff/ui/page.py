@@ -13,8 +13,8 @@ from toydiff import own
 from toydiff.exact import Model
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
-from toydiff.ui import runs, state
-from toydiff.ui.controls import control, training_buttons
+from toydiff.ui import runs, sessions, state, teacher
+from toydiff.ui.controls import control, say_if_not_allowed, training_buttons
 from toydiff.ui.live import Run, Snapshot
 from toydiff.ui.process import prepare
 
@@ -27,6 +27,8 @@ PAGES = {
     "target": ":material/hub:",
     "cost": ":material/speed:",
     "images": ":material/image:",
+    "between": ":material/gradient:",
+    "own": ":material/draw:",
 }
 CHUNK = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
@@ -37,18 +39,52 @@ def begin(lesson: str) -> Experiment:
     not be used. Every page can be the first one that a browser opens, so each one begins here."""
     st.set_page_config(page_title=words(f"titles.{lesson}"), page_icon="🌀", layout="wide")
     st.html(f"<style>{STYLE}</style>")
-    prepare()
+    _let_in(lesson)
+    held = sessions.room().held
+    st.fragment(_ask_anew, run_every=2.0 if held else "1h")(held)
     experiment, problems = state.experiment()
     with st.sidebar:
         for name, icon in PAGES.items():
             link(name, words(f"nav.{name}"), icon)
+        if teacher.known():
+            link("teacher", words("nav.teacher"), ":material/co_present:")
+        state.come_back()
+    state.session().experiment = experiment
     st.markdown(f"# {words(f'titles.{lesson}')}")
+    if state.lost():
+        st.warning(words("room.lost"))
     for problem in problems:
         if own.is_key(problem.value):
             st.warning(words("problems.gone"))
             continue
         st.warning(words("problems.link", field=words(f"fields.{problem.name}"), **_escaped(problem._asdict())))
     return experiment
+
+
+def _ask_anew(held: bool) -> None:
+    """Nothing. But a browser that has lost its server and found another one asks for the page anew only where something
+    is timed. Elsewhere it would show what was there, and lose the first click. While the teacher has paused everybody:
+    see whether that is over, and bring the buttons back."""
+    if held and not sessions.room().held:
+        st.rerun()
+
+
+def _let_in(lesson: str) -> None:
+    """The set-up, and where this server has its limits: a sentence, and nothing else."""
+    try:
+        room = sessions.room()
+    except ValueError as error:
+        st.error(str(error))
+        st.stop()
+    prepare()
+    mine = state.session()
+    mine.page = lesson
+    teacher.recognize()
+    if room.full(mine) and not teacher.known():
+        st.markdown(f"# {words(f'titles.{lesson}')}")
+        st.info(words("room.full", visitors=room.limits.visitors))
+        st.button(words("room.again"), icon=":material/refresh:")
+        st.stop()
 
 
 def link(name: str, label: str, icon: str = ":material/arrow_forward:") -> None:
@@ -129,7 +165,8 @@ def network(experiment: Experiment) -> tuple[Model, int] | None:
             say_if_exploded(state.current_run())
         steps = experiment.trained or 3000
         st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
-        if st.button(words("reverse.train", steps=f"{steps:,}"), type="primary", key="train-now"):
+        label, may = words("reverse.train", steps=f"{steps:,}"), say_if_not_allowed()
+        if st.button(label, type="primary", key="train-now", disabled=not may):
             train_now(steps)
             st.rerun()
     return trained

@@ -9,9 +9,10 @@ import streamlit as st
 
 from toydiff.draw.fields import Truth
 from toydiff.draw.scene import Scene
-from toydiff.draw.scenes import forward_scene, reverse_scene
+from toydiff.draw.scenes import THREE_WAYS, forward_scene, reverse_scene
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
+from toydiff.limits import limits
 from toydiff.text import words
 from toydiff.training import TARGETS, Trainer
 from toydiff.ui import state
@@ -19,15 +20,48 @@ from toydiff.ui.live import Run
 
 Kept = TypeVar("Kept")
 
+PLACES = 1_600_000  # of particles, in all frames of all panels of a film: 24 bytes each
+NETWORKS = 2  # that are shown beside the exact field, at most
 
-@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
+
+def check(seconds: float, places: int = 0, *, patience: int = 1, particles: int = 0) -> None:
+    """Where a picture asks for more work or more room than this server gives one, the page ends here: with a sentence,
+    and if fewer of its particles are a way out, a button. patience: how many times the usual work may be."""
+    most = patience * limits().seconds
+    share = min(most / max(seconds, 1e-9), PLACES / max(places, 1))
+    if share >= 1:
+        return
+    if seconds > most:
+        st.warning(words("bounds.long", minutes=f"{seconds / 60:.2g}", most=most))
+    else:
+        st.warning(words("bounds.large", times=f"{places / PLACES:.2g}"))
+    if few := int(share * particles):
+        st.button(
+            words("bounds.fewer", particles=few), on_click=state.change, kwargs={"particles": few}, type="primary"
+        )
+    st.stop()
+
+
 def exact_scene(experiment: Experiment) -> Scene:
-    """The three ways down with the exact predictor. Shared by all sessions: never changed."""
+    """The three ways down with the exact predictor."""
+    _check_ways(experiment, "exact")
+    return _exact_scene(experiment)
+
+
+@st.cache_resource(max_entries=8, show_spinner=words("page.computing"))
+def _exact_scene(experiment: Experiment) -> Scene:
+    """Shared by all sessions: never changed."""
     return reverse_scene(experiment, experiment.exact(), words("page.exact"))
+
+
+def _check_ways(experiment: Experiment, predictor: str) -> None:
+    steps = len(THREE_WAYS) * (experiment.steps or experiment.T) * experiment.particles
+    check(steps * experiment.seconds(predictor), steps, particles=experiment.particles)
 
 
 def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
     """The three ways down with the network of this session, kept until settings or network change."""
+    _check_ways(experiment, "network")
 
     def make() -> Scene:
         with st.spinner(words("page.computing")):
@@ -44,17 +78,30 @@ def kept(name: str, key: object, make: Callable[[], Kept]) -> Kept:
     return memory[1]
 
 
-@st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
 def truth(experiment: Experiment) -> Truth:
-    """The exact field at every t. Shared by all sessions: never changed."""
+    """The exact field at every t."""
+    calls = (2 if experiment.sampler == "heun" else 1) * experiment.T * experiment.particles
+    each = experiment.seconds("exact") + NETWORKS * experiment.seconds("network")
+    check(calls * each, particles=experiment.particles)
+    return _truth(experiment)
+
+
+@st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
+def _truth(experiment: Experiment) -> Truth:
+    """Shared by all sessions: never changed."""
     truth = Truth(experiment)
     _ = truth.base  # all that takes time
     return truth
 
 
-@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
 def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
     """`scenes.forward_scene`, once."""
+    check(0, 2 * experiment.T * experiment.particles, particles=experiment.particles)
+    return _forward(experiment)
+
+
+@st.cache_resource(max_entries=8, show_spinner=words("page.computing"))
+def _forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
     return forward_scene(experiment)
 
 

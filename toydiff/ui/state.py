@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
-from streamlit.runtime import Runtime, get_instance
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
@@ -20,6 +20,8 @@ from toydiff.own import Own
 from toydiff.settings import Problem, Settings
 from toydiff.text import words
 from toydiff.ui.live import ImageRun, Race, Run, Training
+from toydiff.ui.sessions import Session, room
+from toydiff.ui.tab import tab
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
 IMAGE_RUNS = 3  # trainings on images that a session keeps
@@ -91,9 +93,40 @@ def bring(one: Own) -> None:
         del _brought()[key]
 
 
+def session() -> Session:
+    """What this browser tab has on this server."""
+    if "session" not in st.session_state:
+        st.session_state.session = room().enter(_visit())
+    return st.session_state.session
+
+
+def come_back() -> None:
+    """A tab that was loaded again, or lost its connection, finds what it had; else `lost` says so from now on."""
+    mine = session()
+    before = tab(mine.key, mine.trained)
+    if before is None:
+        return
+    found = room().come_back(before.key, mine)
+    if found is not None:
+        st.session_state.session = found
+        st.rerun()
+    if before.trained and not room().known(before.key):
+        st.session_state.lost = True
+
+
+def lost() -> bool:
+    """Whether this tab has lost a training, and not begun another one since."""
+    return st.session_state.get("lost", False)
+
+
+def may_train() -> bool:
+    """Whether this session may train now: the teacher lets it, and there is a place."""
+    return not room().held and room().may_train(session())
+
+
 def run() -> Run | None:
     """This session's training, if it has started one."""
-    return st.session_state.get("run")
+    return session().run
 
 
 def current_run() -> Run:
@@ -109,13 +142,13 @@ def fresh_run() -> Run:
     old = run()
     if old is not None:
         old.running = False
-    st.session_state.run = Run(st.session_state.experiment.training, _watched())
-    return st.session_state.run
+    session().run = fresh = Run(st.session_state.experiment.training, _watched())
+    return fresh
 
 
 def image_runs() -> dict[ImageExperiment, ImageRun]:
     """This session's trainings on images, each under its settings, the newest last."""
-    return st.session_state.setdefault("image_runs", {})
+    return session().image_runs
 
 
 def current_image_run(experiment: ImageExperiment, images: Images) -> ImageRun:
@@ -123,21 +156,21 @@ def current_image_run(experiment: ImageExperiment, images: Images) -> ImageRun:
     return image_runs().get(experiment) or fresh_image_run(experiment, images)
 
 
-def fresh_image_run(experiment: ImageExperiment, images: Images) -> ImageRun:
-    """A new training on images, at step 0, in place of one with the same settings, and of those that never began. The
-    others are kept, but not more than IMAGE_RUNS."""
-    runs = image_runs()
+def fresh_image_run(experiment: ImageExperiment, images: Images, state: dict[str, Any] | None = None) -> ImageRun:
+    """A new training on images, at step 0 or where the state of a Trainer is, in place of one with the same settings,
+    and of those that never began. The others are kept, but not more than IMAGE_RUNS."""
+    fresh, runs = ImageRun(experiment, images, _watched(), state), image_runs()
     gone = [key for key, run in runs.items() if key == experiment or run.step == 0]
     others = [key for key in runs if key not in gone]
     for key in gone + others[: max(0, len(others) - IMAGE_RUNS + 1)]:
         runs.pop(key).running = False
-    runs[experiment] = ImageRun(experiment, images, _watched())
-    return runs[experiment]
+    runs[experiment] = fresh
+    return fresh
 
 
 def races() -> dict[str, Race]:
     """This session's races, each under the name that its page gave it."""
-    return st.session_state.setdefault("races", {})
+    return session().races
 
 
 def current_race(key: str, *experiments: Experiment) -> Race:
@@ -158,15 +191,17 @@ def fresh_race(key: str, *experiments: Experiment) -> Race:
 
 def only(training: Training) -> Training:
     """The same, and everything else that this session trains pauses: a session trains one thing at a time."""
-    for other in (run(), *image_runs().values(), *races().values()):
-        if other is not None and other is not training and other.running:
+    room().sit_down(session())
+    st.session_state.lost = False
+    for other in session().trainings():
+        if other is not training and other.running:
             other.pause()
             st.toast(words("train.other_pauses"), icon=":material/pause:")
     return training
 
 
 def _brought() -> dict[str, Own]:
-    return st.session_state.setdefault("brought", {})
+    return session().brought
 
 
 def _with_data(settings: Kind) -> tuple[Kind, list[Problem]]:
@@ -188,8 +223,13 @@ def _of_images(params: dict[str, str]) -> dict[str, str]:
     return {name.removeprefix(IMAGE): value for name, value in params.items() if name.startswith(IMAGE)}
 
 
+def _visit() -> str:
+    """What Streamlit calls this session."""
+    context = get_script_run_ctx()
+    return context.session_id if context else ""
+
+
 def _watched() -> Callable[[], bool]:
     """Asks, from any thread, whether this session is still there."""
-    context = get_script_run_ctx()
-    session = context.session_id if context else ""
-    return lambda: not Runtime.exists() or get_instance().is_active_session(session)
+    mine = weakref.ref(session())  # a training does not keep its session
+    return lambda: (now := mine()) is not None and room().here(now)

@@ -1,0 +1,37 @@
+"""The teacher's view: who is here and what they train, a button that pauses everybody, and the way in for students."""
+
+import streamlit as st
+
+from toydiff.limits import SHORTEST
+from toydiff.text import prose
+from toydiff.ui import page, teacher, way_in
+
+experiment = page.begin("teacher")
+
+# Without a word for it nobody gets the view; with one, whoever has the word.
+if not teacher.offered():
+    st.info(prose("teacher", "off", least=SHORTEST))
+    st.stop()
+if not teacher.known():
+    page.say("teacher", "word")
+    teacher.ask()
+    st.stop()
+
+# In full screen there is nothing but the way in: it is for the back row.
+large = way_in.full_screen()
+if not large:
+    teacher.watch()
+    page.say("teacher", "way-in")
+
+picture, text = st.columns([3, 2] if large else [1, 2], gap="large")
+with text:
+    place = st.container(key="teacher-link")
+    lesson, address = way_in.choices(tuple(page.PAGES))
+try:
+    link = way_in.link(way_in.checked(address), lesson, experiment, st.session_state.image_experiment)
+except ValueError as error:
+    place.error(str(error))
+    st.stop()
+place.code(link, language=None, wrap_lines=True)
+with picture:
+    way_in.show_code(link)

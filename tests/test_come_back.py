@@ -1,0 +1,94 @@
+"""A tab that is loaded again, in a real browser: it finds its training, and a duplicate of it does not."""
+
+import pytest
+
+from toydiff.text import words
+
+pytestmark = pytest.mark.browser
+
+
+def steps(view):
+    """What the page says of its training."""
+    metric = view.page.get_by_test_id("stMetric").filter(has_text=words("train.step")).first
+    return int(metric.get_by_test_id("stMetricValue").inner_text().replace(",", ""))
+
+
+def says_it_is_gone(view):
+    sentence = words("room.lost").split("**")[1]
+    return sentence in " ".join(one.inner_text() for one in view.page.get_by_test_id("stAlert").all())
+
+
+def trained(visit):
+    """A page whose training has made steps, and is paused."""
+    view = visit("train")
+    view.press(words("train.start"))
+    view.until(lambda: steps(view) > 20, "training")
+    view.press(words("train.pause"))
+    view.until(lambda: view.at_rest and view.page.get_by_role("button", name=words("train.resume")).count(), "a pause")
+    return view
+
+
+def test_a_page_that_is_loaded_again_finds_its_training(visit):
+    view = trained(visit)
+    before = steps(view)
+    view.page.reload()
+    view.ready()
+    view.until(lambda: steps(view) == before, f"{before} steps")
+    view.page.reload()  # and again
+    view.ready()
+    view.until(lambda: steps(view) == before, f"{before} steps")
+    assert not says_it_is_gone(view)
+    assert not view.errors
+
+
+def test_it_goes_on_training(visit):
+    view = trained(visit)
+    before = steps(view)
+    view.press(words("train.resume"))
+    view.until(lambda: steps(view) > before, "more steps")
+    before = steps(view)
+    view.page.reload()
+    view.ready()
+    view.until(lambda: steps(view) > before, "still more steps")
+    view.press(words("train.pause"))
+
+
+def test_a_duplicated_tab_is_a_session_of_its_own(visit):
+    view = trained(visit)
+    before = steps(view)
+    kept = view.page.evaluate("sessionStorage.getItem('toydiff-session')")
+    other = visit("forward")
+    other.page.evaluate("kept => sessionStorage.setItem('toydiff-session', kept)", kept)  # as a browser copies it
+    other.page.goto(view.page.url)
+    other.ready()
+    other.until(lambda: other.page.evaluate("sessionStorage.getItem('toydiff-session')") != kept, "a key of its own")
+    other.drawn()
+    assert steps(other) == 0
+    view.page.reload()
+    view.ready()
+    view.until(lambda: steps(view) == before, f"{before} steps")
+
+
+def test_after_the_server_was_started_again_the_page_says_so(visit):
+    view = trained(visit)
+    view.page.evaluate(
+        "sessionStorage.setItem('toydiff-session', JSON.stringify({key: 'of another server', trained: true}))"
+    )
+    view.page.reload()
+    view.ready()
+    view.until(lambda: says_it_is_gone(view), "a sentence")
+    view.press(words("train.start"))
+    view.until(lambda: steps(view) > 0 and not says_it_is_gone(view), "the sentence to go")
+    view.press(words("train.pause"))
+    assert not view.errors
+
+
+@pytest.mark.parametrize("rubbish", ["", "{", "[]", "null", '{"key": 3}', '{"key": ""}', '{"key": {"a": 1}}'])
+def test_rubbish_in_the_storage_harms_nobody(visit, rubbish):
+    view = visit("forward")
+    view.page.evaluate("rubbish => sessionStorage.setItem('toydiff-session', rubbish)", rubbish)
+    view.page.reload()
+    view.ready()
+    view.drawn()
+    assert not says_it_is_gone(view)
+    assert not view.errors

@@ -1,0 +1,166 @@
+"""Who is in the room: a tab finds what it had, and what nobody comes back for is freed."""
+
+import gc
+import weakref
+
+import pytest
+
+from toydiff import limits as limits_module
+from toydiff.limits import Limits
+from toydiff.text import words
+from toydiff.ui import sessions
+from toydiff.ui.sessions import FREED_AFTER, Room
+
+
+class Training:
+    """Of a training, what a room needs to know."""
+
+    running, step = True, 5
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """Who is connected, by Streamlit's id; and no waiting."""
+    monkeypatch.setattr(sessions.time, "sleep", lambda _: None)
+    monkeypatch.setattr(sessions, "LOOK", 1e9)
+    return set()
+
+
+@pytest.fixture
+def room(online, monkeypatch):
+    monkeypatch.setattr(Room, "_watch", lambda self: None)
+    return Room(Limits(trainees=2, visitors=3), online.__contains__)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(sessions.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_tab_that_is_loaded_again_finds_what_it_had(room, online):
+    online.add("a")
+    old = room.enter("a")
+    old.run = Training()
+    online.remove("a")
+    room.look()
+    online.add("b")
+    new = room.enter("b")
+    assert not new.trained
+    assert room.come_back(old.key, new) is old
+    assert (old.visit, old.left, old.run.step) == ("b", None, 5)
+    assert room.present() == [old]
+    assert room.come_back(new.key, old) is None  # the new one has made room
+
+
+def test_a_tab_that_was_duplicated_takes_nothing(room, online):
+    online |= {"a", "b"}
+    old, copy = room.enter("a"), room.enter("b")
+    assert room.come_back(old.key, copy) is None
+    assert room.known(old.key)
+    assert {*room.present()} == {old, copy}
+
+
+@pytest.mark.parametrize("key", ["", "nobody", "x" * 10_000])
+def test_a_key_that_nobody_has_opens_nothing(room, online, key):
+    online.add("a")
+    assert room.come_back(key, room.enter("a")) is None
+    assert not room.known(key)
+
+
+def test_what_nobody_comes_back_for_is_freed(room, online, clock):
+    online.add("a")
+    session = room.enter("a")
+    session.run = run = Training()
+    session.races["race"], session.brought["own"] = Training(), "data"
+    gone = weakref.ref(session)
+    online.clear()
+    room.look()
+    clock[0] += FREED_AFTER - 1
+    room.look()
+    assert session.run is run
+    key = session.key
+    del session
+    gc.collect()
+    assert gone() is not None  # Streamlit may have let go of it already
+    clock[0] += 2
+    room.look()
+    gc.collect()
+    assert gone() is None
+    assert not run.running
+    assert not room.known(key)
+    assert room.come_back(key, room.enter("b")) is None
+
+
+def test_it_is_emptied_even_if_streamlit_holds_it(room, online, clock):
+    session = room.enter("a")
+    session.run, session.races["race"], session.brought["own"] = Training(), Training(), "data"
+    room.look()
+    clock[0] += FREED_AFTER + 1
+    room.look()
+    assert not list(session.trainings())
+    assert not session.brought
+
+
+def test_who_comes_back_in_time_is_not_freed_later(room, online, clock):
+    session = room.enter("a")
+    session.run = Training()
+    room.look()
+    clock[0] += FREED_AFTER - 1
+    online.add("a")  # the same connection, mended
+    room.look()
+    clock[0] += FREED_AFTER + 1
+    room.look()
+    assert session.trained
+
+
+def test_places_for_those_who_train(room, online):
+    online |= {"a", "b", "c"}
+    a, b, c = (room.enter(name) for name in "abc")
+    assert room.sit_down(a)
+    assert room.sit_down(a)
+    assert room.sit_down(b)
+    assert not room.may_train(c)
+    assert not room.sit_down(c)
+    online.remove("a")
+    room.look()
+    assert room.sit_down(c)
+    online.add("a")
+    assert not room.may_train(a)  # it left its place
+
+
+def test_only_so_many_are_let_in(room, online):
+    online |= {*"abcd"}
+    sessions = [room.enter(name) for name in "abcd"]
+    assert [room.full(session) for session in sessions] == [False, False, False, True]
+    online.remove("b")
+    assert not any(room.full(session) for session in (sessions[0], *sessions[2:]))
+
+
+def test_limits_come_from_the_environment():
+    found = Limits.from_environment({"TOYDIFF_TRAINEES": " 7 ", "TOYDIFF_TEACHER": "open sesame"})
+    assert found == Limits(trainees=7, visitors=14, workers=1, teacher="open sesame")
+    assert Limits.from_environment({}) == Limits()
+    assert Limits.from_environment({"TOYDIFF_VISITORS": "", "TOYDIFF_WORKERS": "3"}) == Limits(workers=3)
+
+
+@pytest.mark.parametrize("name", ["TRAINEES", "VISITORS", "WORKERS"])
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "1e3", "٣", "9" * 400, "100000"])
+def test_a_limit_that_cannot_be_used_is_named(name, text):
+    with pytest.raises(ValueError, match=f"TOYDIFF_{name} must be a whole number"):
+        Limits.from_environment({f"TOYDIFF_{name}": text})
+
+
+def test_a_short_word_of_the_teacher_is_refused():
+    with pytest.raises(ValueError, match="8 characters"):
+        Limits.from_environment({"TOYDIFF_TEACHER": "sesame"})
+
+
+def test_defaults_fit_the_machine(monkeypatch):
+    monkeypatch.setattr(limits_module, "cores", lambda: 2)
+    monkeypatch.setattr(limits_module, "_megabytes", lambda: 16_000.0)
+    assert Limits() == Limits(trainees=60, visitors=120)
+    monkeypatch.setattr(limits_module, "_megabytes", lambda: 512.0)
+    assert Limits().trainees == 21
+    assert "environment" in words("limits.number", name="", low=1, high=2)

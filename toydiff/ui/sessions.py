@@ -1,0 +1,164 @@
+"""Who is in the room: every browser tab that this server knows, what it has, and when it went away. Knows no page.
+
+A tab keeps the key of its session (ui/tab). If it is loaded again, or comes back after its connection was lost, it
+finds everything where it was, unless it was away for longer than FREED_AFTER.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from weakref import WeakValueDictionary
+
+from streamlit.runtime import Runtime, get_instance
+
+from toydiff.experiment import Experiment
+from toydiff.image_experiment import ImageExperiment
+from toydiff.limits import Limits, limits
+from toydiff.own import Own
+from toydiff.ui.live import ImageRun, Race, Run, Training
+
+FREED_AFTER = 110.0  # seconds: Streamlit itself lets go of a session after 120
+PATIENCE = 15  # tenths of a second: until a key that somebody uses is taken for that of a duplicate
+LOOK = 1.0  # seconds between two looks at who is still there
+
+
+@dataclass(eq=False)
+class Session:
+    """One browser tab: what it trains and what it brought along."""
+
+    visit: str  # what Streamlit calls the session; a tab that comes back has another one
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))  # nobody else can know it
+    run: Run | None = None
+    image_runs: dict[ImageExperiment, ImageRun] = field(default_factory=dict)  # the newest last
+    races: dict[str, Race] = field(default_factory=dict)  # each under the name that its page gave it
+    brought: dict[str, Own] = field(default_factory=dict)  # the oldest first
+    experiment: Experiment | None = None  # what it looks at
+    page: str = ""
+    seated: bool = False  # has one of the places for those who train
+    left: float | None = None  # when it was seen to be gone
+
+    def trainings(self) -> Iterator[Training]:
+        """Everything that this session has trained or is training."""
+        if self.run is not None:
+            yield self.run
+        yield from [*self.image_runs.values(), *self.races.values()]
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is anything to lose."""
+        return any(training.step > 0 or training.running for training in self.trainings())
+
+    def free(self) -> None:
+        """Let go of everything."""
+        for training in self.trainings():
+            training.running = False
+        self.run, self.seated = None, False
+        self.image_runs.clear()
+        self.races.clear()
+        self.brought.clear()
+
+
+def _connected(visit: str) -> bool:
+    """Whether a browser shows this session now. Outside of a server, as in tests of a page, always."""
+    return not Runtime.exists() or get_instance().is_active_session(visit)
+
+
+class Room:
+    """All sessions, and the rules for them."""
+
+    def __init__(self, limits: Limits, connected: Callable[[str], bool] = _connected) -> None:
+        self.limits, self._connected = limits, connected
+        self.held = False  # the teacher has paused everybody
+        self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
+        self._gone: dict[str, Session] = {}  # held until they are freed
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+
+    def enter(self, visit: str) -> Session:
+        """A session for a tab that has none."""
+        with self._lock:
+            session = Session(visit)
+            self._sessions[session.key] = session
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="room", daemon=True)
+                self._thread.start()
+        return session
+
+    def come_back(self, key: str, new: Session) -> Session | None:
+        """The session that a tab had before, in place of its new one. None if it was freed, or if another tab has it:
+        one that was duplicated takes the key along."""
+        for _ in range(PATIENCE):  # a tab that is loaded again may be faster than the news that it had gone
+            old = self._sessions.get(key)
+            if old is None or not self._connected(old.visit):
+                break
+            time.sleep(0.1)
+        with self._lock:
+            old = self._sessions.get(key)
+            if old is None or old is new or self._connected(old.visit):
+                return None
+            old.visit, old.left = new.visit, None
+            self._gone.pop(key, None)
+            del self._sessions[new.key]
+            return old
+
+    def known(self, key: str) -> bool:
+        """Whether there is such a session, here or away."""
+        return key in self._sessions
+
+    def here(self, session: Session) -> bool:
+        """Whether somebody looks at it now: only then does it train."""
+        return self._connected(session.visit)
+
+    def present(self) -> list[Session]:
+        """All sessions that somebody looks at, in the order in which they came."""
+        with self._lock:
+            return [session for session in self._sessions.values() if self._connected(session.visit)]
+
+    def full(self, session: Session) -> bool:
+        """Whether as many tabs as the machine can carry were here before this one."""
+        return session not in self.present()[: self.limits.visitors]
+
+    def may_train(self, session: Session) -> bool:
+        """Whether there is a place for this session among those that train. It keeps its place until it leaves."""
+        if session.seated:
+            return True
+        with self._lock:
+            return sum(other.seated for other in self.present()) < self.limits.trainees
+
+    def sit_down(self, session: Session) -> bool:
+        """Take a place among those that train. False: there is none."""
+        with self._lock:
+            session.seated = self.may_train(session)
+            return session.seated
+
+    def look(self) -> None:
+        """See who went away; free what was away for too long. The room does this every second."""
+        now = time.monotonic()
+        with self._lock:
+            for key, session in list(self._sessions.items()):
+                if self._connected(session.visit):
+                    session.left = None
+                    self._gone.pop(key, None)
+                elif session.left is None:
+                    session.left, session.seated = now, False
+                    self._gone[key] = session
+                elif now - session.left > FREED_AFTER:
+                    session.free()
+                    self._gone.pop(key, None)
+                    del self._sessions[key]
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(LOOK)
+            self.look()
+
+
+@cache
+def room() -> Room:
+    """The one room of this server. ValueError, with a sentence, if its limits cannot be used."""
+    return Room(limits())

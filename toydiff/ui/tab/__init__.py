@@ -1,0 +1,25 @@
+"""A component without a picture: the browser's tab remembers which session it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+_component = st.components.v2.component("toydiff_tab", js=(Path(__file__).parent / "tab.js").read_text("utf-8"))
+
+
+class Before(NamedTuple):
+    """What the tab remembers of an earlier session."""
+
+    key: str
+    trained: bool  # whether there was anything to lose
+
+
+def tab(key: str, trained: bool) -> Before | None:
+    """Have the tab remember this session. Returns the other one that it remembered until now, once."""
+    before = _component(key="tab", data={"key": key, "trained": trained}, on_before_change=lambda: None).before
+    if not isinstance(before, dict) or not isinstance(before.get("key"), str):
+        return None
+    return Before(before["key"][:100], before.get("trained") is True)
