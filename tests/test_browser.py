@@ -415,3 +415,14 @@ def test_two_networks_race_and_go_on_behind_another_page(visit):
         "a race that pauses",
     )
     healthy(view)
+
+
+def test_an_emptied_number_box_keeps_the_old_value(visit):
+    view = visit("forward", FAST | {"seed": 7})
+    box = view.page.get_by_role("spinbutton", name=words("fields.seed"))
+    view.until(lambda: box.input_value() == "7", "the seed of the link")
+    box.fill("")
+    box.press("Enter")
+    view.until(lambda: box.input_value() != "", "a number")
+    assert box.input_value() == "7"
+    assert "seed=7" in view.page.url

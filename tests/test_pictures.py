@@ -381,6 +381,7 @@ def test_what_systems_add_is_left_out_without_a_word(kind, tmp_path):
         "`code` **bold** $x$ :red[no] #1 ~~y~~ \\ | &lt; {z}.png",
         "\x1b[31mred\x07\r\n\tb\0.png",
         "\u202egnp.exe",
+        "see www.example.org or ask me@example.org.png",
         "a\ud800b",
         "x" * 1000,
     ],
@@ -389,7 +390,8 @@ def test_names_are_safe_to_show(name):
     safe = shown(name)
     assert 0 < len(safe) <= 60
     assert safe.isprintable()
-    assert not set(safe) & set("<>&`*[]$:|\\#~{}\"'")
+    assert not set(safe) & set("<>&`*[]$:|\\#~{}@\"'")
+    assert "www." not in safe
     assert shown(safe) == safe
     assert safe[-4:] == shown(name[-4:])
 

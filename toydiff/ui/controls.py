@@ -46,6 +46,7 @@ def control(field: str) -> None:
             label,
             low,
             high,
+            None,  # else a box that is emptied jumps to the lowest number
             key=key,
             help=help,
             on_change=changed,

@@ -39,7 +39,15 @@ from toydiff.ui.export import film_with_export
 from toydiff.ui.live import ImageRun, judge
 from toydiff.ui.runs import kept
 
-MENU = ("digits", "moon-phases-16", "moon-phases-32", "two-pixel", "mnist", "fashion-mnist")  # links may bring others
+MENU = (
+    "digits",
+    "moon-phases-16",
+    "moon-phases-16-gap",
+    "moon-phases-32",
+    "two-pixel",
+    "mnist",
+    "fashion-mnist",
+)  # a link may bring others
 STILL = {"displayModeBar": False}  # charts without a toolbar
 CHUNK_OF_STEPS = 10  # between two movements of the bar
 MEASURED, FEWEST, VALUES = 500, 50, 50_000  # samples that are measured: fewer if they had more values than that
