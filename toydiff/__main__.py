@@ -63,8 +63,19 @@ def _film(experiment: Experiment, ways: list[str], out: Path, theme: str) -> Non
     for picture in film.images(scene, theme=theme):
         pictures.append(picture)
         bar(words("cli.drawing"), len(pictures), total)
-    out.write_bytes(film.gif(pictures))
+    _write(out, film.gif(pictures))
     print(words("cli.done", file=out, megabytes=f"{out.stat().st_size / 1e6:.1f}", frames=total))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing: a file that was there before stays. ValueError, with a sentence, if there is no room."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise ValueError(words("bounds.disk", file=path, reason=error.strerror)) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -49,6 +49,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "trained": (0, 100_000),
 }
 
+POINT, WEIGHT, UNIT = 4e-9, 3e-11, 1e-9  # seconds on one core that a data point, a weight, a neuron takes to answer
+
 UP_TO_T = ("steps", "t")  # fields that must not be larger than T
 LOOKS = ("predictor", "sampler", "eta", "steps", "particles", "x", "y", "t", "trained")  # training does not depend on
 
@@ -127,6 +129,11 @@ class Experiment(Settings):
     def exact(self) -> Model:
         """The optimal predictor for this data."""
         return exact.cloud(self.data(), self.noise_schedule())
+
+    def seconds(self, predictor: str) -> float:
+        """About how long one core of a usual server takes to answer for one particle; `predictor`: of PREDICTORS."""
+        network = self.depth * self.width * (self.width * WEIGHT + UNIT)
+        return {"exact": self.points * POINT, "network": network}[predictor]
 
     def start(self, n: int | None = None) -> Tensor:
         """(n, 2): x_T, the same for every way down. `n` defaults to `particles`."""

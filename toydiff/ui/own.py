@@ -23,7 +23,7 @@ from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.own import Own
 from toydiff.schedules import cosine
-from toydiff.silhouettes import Silhouette
+from toydiff.silhouettes import JOINER, Silhouette
 from toydiff.tables import MAX_BYTES, Table
 from toydiff.text import shown, words
 from toydiff.trajectory import Trajectory
@@ -96,8 +96,9 @@ def typed() -> Cloud | None:
     n = _count("own-typed")
     if not string.strip():
         return None
-    name = silhouettes.tidy(string)
-    return Cloud(name, kept("own-points", (name, n), lambda: silhouettes.text(name, n)))
+    tidy = silhouettes.tidy(string)
+    x = kept("own-points", (tidy, n), lambda: silhouettes.text(tidy, n))
+    return Cloud(tidy.replace(JOINER, ""), x)
 
 
 def _read(file: UploadedFile) -> Table | Silhouette:

@@ -32,8 +32,7 @@ FULL_SCREEN = """<style>
 [data-testid="stMainBlockContainer"] { padding: 0.5rem 1.5rem; }
 .st-key-teacher-code [data-testid="stElementToolbar"] { display: none; }
 .st-key-teacher-code img { width: min(100vh - 2.5rem, 100vw - 3rem) !important; max-width: 100% !important; }
-.st-key-teacher-link code { font-size: clamp(1.1rem, 2.2vw, 3rem) !important; }
-.st-key-teacher-link :is(pre, code, code *) { word-break: normal !important; overflow-wrap: anywhere !important; }
+.st-key-teacher-link code { font-size: clamp(1.1rem, 1.8vw, 3rem) !important; }
 [data-testid="stMetricValue"] { font-size: 4rem; line-height: 1.2; }
 [data-testid="stMetricLabel"] p { font-size: 1.4rem; }
 </style>"""

@@ -1,0 +1,130 @@
+"""One's own data in a real browser: drawn by hand or finger, from a file, and whole lessons that travel in one."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from tests.browser import View, Visitors
+from tests.test_browser import healthy, sideways, started, step
+from tests.test_canvas import Sheet
+from toydiff import checkpoint
+from toydiff.text import words
+
+pytestmark = pytest.mark.browser
+
+FAST = {"points": 300, "particles": 32, "T": 25, "width": 32, "batch": 64}
+HEART = [(0.8 * math.sin(t / 6) ** 3, 0.6 * math.cos(t / 6) - 0.25 * math.cos(t / 3)) for t in range(38)]
+
+
+@pytest.fixture
+def phone(context, server) -> Iterator[Visitors]:
+    """Visitors with a telephone."""
+    telephone = context.browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    yield Visitors(telephone, server)
+    telephone.close()
+
+
+def main(view: View) -> str:
+    return view.page.get_by_test_id("stMain").inner_text()
+
+
+def learn(view: View) -> View:
+    """Press "Learn this", and wait for lesson 2."""
+    view.press(words("own.learn"))
+    view.until(lambda: view.page.url.split("?")[0].endswith("/train"), "lesson 2")
+    return view.ready()
+
+
+def offered(view: View, title: str) -> None:
+    """Wait until the picture is that of a cloud of this name, which one can learn."""
+    view.page.get_by_role("button", name=words("own.learn"), exact=True).wait_for()
+    view.page.locator(".player .title", has_text=title).wait_for()
+    view.until(lambda: view.at_rest, "the page")
+
+
+def upload(view: View, place: object, name: str, content: bytes) -> None:
+    place.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": content})
+
+
+def test_a_drawing_is_learned_in_lesson_2_and_is_the_data_of_lesson_1(visit):
+    view = visit("own", FAST)
+    view.page.locator(".player .title", has_text=words("own.in_use", data=words("names.spiral"))).wait_for()
+    Sheet(view).stroke(*HEART)
+    offered(view, words("own.drawing"))
+    assert "dataset=own-" not in view.page.url  # nothing is used before one says so
+    learn(view)
+    view.until(lambda: "dataset=own-" in view.page.url, "the drawing in the address")
+    view = started(view)
+    first = step(view)
+    view.until(lambda: step(view) > first, "more steps")
+    view.press(words("train.pause"))
+    view.go(words("nav.forward"))
+    assert words("own.drawing") in main(view)  # the stamp under the film
+
+    view.go(words("nav.own"))
+    sheet = Sheet(view)
+    view.until(lambda: sheet.count > 100, "the drawing, still there")
+    offered(view, words("own.drawing"))
+    healthy(view)
+
+
+def test_a_finger_draws_on_a_telephone(phone):
+    view = phone("own", FAST)
+    sheet = Sheet(view)
+    view.until(lambda: view.at_rest, "the page")
+    sheet.finger(*HEART)
+    offered(view, words("own.drawing"))
+    assert sheet.count > 100
+    assert sideways(view) <= 1
+    view.page.get_by_role("button", name=words("own.learn"), exact=True).tap()
+    view.until(lambda: "/train" in view.page.url and "dataset=own-" in view.page.url, "lesson 2")
+    view.ready()
+    healthy(view)
+
+
+def test_a_lesson_travels_in_a_file(visit):
+    view = visit("own", FAST | {"schedule": "linear", "seed": 3})
+    Sheet(view).stroke(*HEART)
+    view.page.get_by_role("textbox").first.fill("Heart")
+    view.page.keyboard.press("Enter")
+    offered(view, "Heart")
+    learn(view)
+    view.go(words("nav.forward"))
+    film = view.player("hash")
+    view.go(words("nav.own"))
+    kept = view.download(words("own.save"))
+    found = checkpoint.unpack(kept, "kept")
+    assert (found.data.name, found.experiment.seed, found.experiment.schedule) == ("Heart", 3, "linear")
+
+    other = visit("own")
+    other.press(words("own.open"))
+    box = other.page.get_by_role("dialog")
+    upload(other, box, "<b>a</b>.safetensors", kept[:-30])
+    box.get_by_text(words("cli.foreign", file="?b?a?/b?.safetensors")).wait_for()
+    assert "dataset=own-" not in other.page.url
+    upload(other, box, "lesson.safetensors", kept)
+    box.wait_for(state="detached")
+    other.page.get_by_text(words("own.opened_train", data="Heart")).wait_for()
+    assert found.experiment.dataset in other.page.url
+    other.go(words("nav.forward"))
+    assert other.player("hash") == film
+    healthy(view)
+    healthy(other)
+
+
+def test_two_columns_of_a_table_are_chosen(visit):
+    rows = [f"{math.cos(t)},{t},{math.sin(t)}" for t in range(300)]
+    view = visit("own", FAST)
+    view.page.get_by_text(words("own.file"), exact=True).click()
+    page = view.page.get_by_test_id("stMain")
+    page.locator("input[type=file]").wait_for(state="attached")
+    upload(view, page, "ring.csv", "\n".join(["east,time,<b>north</b>", *rows]).encode())
+    offered(view, "ring")
+    line = view.player("hash")
+    page.get_by_role("combobox", name=words("own.y")).click()
+    view.page.get_by_role("option", name="?b?north?/b?").click()
+    view.until(lambda: view.at_rest and view.player("hash") not in (None, line), "the other picture")
+    learn(view)
+    assert "ring" in main(view)
+    healthy(view)
