@@ -54,9 +54,13 @@ def keep(name: str, data: Tensor | Images) -> Own:
     x, scale = (data, "") if isinstance(data, Tensor) else (data.x, f"{data.mean} {data.scale}")
     content = hashlib.blake2b(f"{name} {list(x.shape)} {scale} ".encode(errors="replace"), digest_size=8)
     content.update(x.contiguous().numpy().data)
-    key = f"own-{content.hexdigest()}"
+    return hold(Own(f"own-{content.hexdigest()}", shown(name), data))
+
+
+def hold(one: Own) -> Own:
+    """The same under its key: it came from another process of ours, or is kept already."""
     with _lock:
-        return _held.setdefault(key, Own(key, shown(name), data))
+        return _held.setdefault(one.key, one)
 
 
 def find(key: str) -> Own:
