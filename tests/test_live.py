@@ -407,7 +407,52 @@ def test_a_run_that_kills_its_worker_twice_is_left_alone_and_can_be_tried_again(
     assert run.snapshot().problem is None
 
 
+@POSIX
+def test_a_worker_that_hangs_is_replaced(monkeypatch):
+    run = Run(SMALL)
+    run.advance(10)
+    old = run._link.pid
+    os.kill(old, signal.SIGSTOP)
+    waiting = threading.Thread(target=lambda: run.advance(10), daemon=True)
+    waiting.start()
+    monkeypatch.setattr(link, "PATIENCE", 0.5)
+    wait_for(lambda: run._link.pid != old)
+    monkeypatch.undo()
+    waiting.join(timeout=120)
+    assert run.step == 20
+    assert as_the_trainer_does(run)
+
+
+def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(live, "ATTEMPTS", 2)
+    monkeypatch.setattr(live, "_LINKS", (link.Link(),))
+    try:
+        with pytest.raises(Failed, match="does not start"):
+            Run(SMALL)
+    finally:
+        live._LINKS[0].close()
+
+
 # ---------------------------------------------------------------- processes
+
+
+def test_runs_are_spread_over_the_workers(monkeypatch):
+    links = link.Link(), link.Link()
+    monkeypatch.setattr(live, "_LINKS", links)
+    live.prepare()
+    try:
+        runs = [Run(SMALL) for _ in range(4)]
+        pids = [run._link.pid for run in runs]
+        assert sorted(pids.count(pid) for pid in set(pids)) == [2, 2]
+        assert len(live.load().memory) == 2
+        for run in runs:
+            run.advance(2)
+            assert as_the_trainer_does(run)
+    finally:
+        for one in links:
+            one.close()
+
 
 PROGRAM = """
 import sys, time

@@ -190,20 +190,19 @@ class Link:
         self._outbox.put(None)
         logging.getLogger(__name__).warning("the training process ended (%s): a new one", self._process.wait())
         pause = 0.0 if self._born else 1.0  # one that cannot even begin is not tried again and again at full speed
-        guilty = self._turn
-        while not self._closed:
+        guilty, alive = self._turn, False
+        while not alive and not self._closed:
             time.sleep(pause)
             with self.lock:
                 try:
                     self._spawn()
+                    alive = True
                 except OSError:
                     logging.getLogger(__name__).exception("no training process")
                     pause = min(SLOWEST, 2 * pause + 1)
-                    continue
-                for key, listener in list(self._listeners.items()):
+                for key, listener in list(self._listeners.items()) if alive else []:
                     listener.revive(key == guilty)
                 self._heard = time.monotonic()
                 waiting, self._waiting = self._waiting, {}
-            break
-        for answer in waiting.values():
-            answer.set_exception(Died())
+            for answer in waiting.values():
+                answer.set_exception(Died())
