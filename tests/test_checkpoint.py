@@ -1,5 +1,6 @@
 """Checkpoints: a training goes on bit for bit, and what is not one is refused with a sentence."""
 
+import gc
 import io
 import json
 import os
@@ -10,8 +11,11 @@ import torch
 from safetensors import safe_open
 from safetensors import torch as safetensors
 
-from toydiff import checkpoint, image_experiment
+from toydiff import checkpoint, image_experiment, own
+from toydiff.data import standardized
+from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
+from toydiff.images import Images
 
 tiny = ImageExperiment(network="dit", batch=4, n=20)
 
@@ -172,7 +176,9 @@ NO_EXPERIMENTS = ({"data": "nonsense"}, {"n": 3}, {"data": None}, None, nested(5
         *({"step": step} for step in NO_STEPS),
         *({"shape": shape} for shape in NO_SHAPES),
         *({"experiment": experiment} for experiment in NO_EXPERIMENTS),
-        {"version": 2},
+        {"version": 3},
+        {"kind": "points"},
+        {"kind": "nonsense"},
         {"diverged_at": "x"},
         {"diverged_at": 1.5},
     ],
@@ -196,7 +202,85 @@ def test_a_header_that_is_none_is_refused(content, text):
         checkpoint.unpack(forged, "it")
 
 
+def of_their_own(kind, seed=0):
+    """Somebody's own data, and small settings for it."""
+    draw = torch.Generator().manual_seed(seed)
+    if kind == "points":
+        data = own.keep("mine", standardized(torch.randn(50, 2, generator=draw)))
+        return data, Experiment(dataset=data.key, points=50, width=8, depth=1, batch=16)
+    data = own.keep("mine", Images.standardized("pictures", torch.rand(20, 3, 8, 8, generator=draw)))
+    return data, replace(tiny, data=data.key)
+
+
+@pytest.mark.parametrize("kind", ["points", "images"])
+@pytest.mark.parametrize("steps", [None, 3])
+def test_a_lesson_brings_its_own_data(kind, steps):
+    data, experiment = of_their_own(kind)
+    content = checkpoint.pack(None if steps is None else trained(steps, experiment), experiment)
+    before = trained(3, experiment)
+    del data
+    gc.collect()
+    with pytest.raises(own.Gone):
+        own.find(getattr(experiment, experiment.brought))
+    found = checkpoint.unpack(content, "it")
+    assert found.experiment == experiment
+    assert own.find(getattr(experiment, experiment.brought)) is found.data
+    again = found.trainer()
+    again.advance(3 if steps is None else 0)
+    assert alike(before, again)
+
+
+def test_a_training_of_points_goes_on_bit_for_bit():
+    experiment = Experiment(width=8, depth=1, batch=16, predictor="network", t=7, seed=3)
+    it = trained(5, experiment)
+    found = checkpoint.unpack(checkpoint.pack(it, experiment), "it")
+    assert (found.experiment, found.shape) == (experiment, (2,))
+    x, t = torch.randn(5, 2, generator=torch.Generator().manual_seed(0)), torch.arange(1, 6)
+    assert torch.equal(found.predictor()(x, t), it.predictor(x, t))
+    again = found.trainer()
+    again.advance(4)
+    it.advance(4)
+    assert alike(it, again)
+
+
+def test_a_file_without_data_of_its_own_needs_it_here():
+    data, experiment = of_their_own("images")
+    content = checkpoint.pack(trained(1, experiment), experiment)
+    tensors = safetensors.load(content)
+    header = json.loads(json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["toydiff"])
+    del tensors["data"], header["data"]
+    text = json.dumps(header)
+    bare = safetensors.save(tensors, {"toydiff": text, "sum": checkpoint._sum(text, tensors)})
+    assert checkpoint.unpack(bare, "it").data is data
+    del data
+    gc.collect()
+    with pytest.raises(own.Gone, match="lesson file"):
+        checkpoint.unpack(bare, "it")
+
+
+POISONED = {
+    "not a number": lambda x: x.fill_(torch.nan),
+    "far out": lambda x: x.mul_(1e30),
+    "other points": lambda x: x.add_(1),
+}
+
+
+@pytest.mark.parametrize("kind", ["points", "images"])
+@pytest.mark.parametrize("poison", POISONED)
+def test_poisoned_data_is_refused(kind, poison):
+    held, experiment = of_their_own(kind)
+    content = checkpoint.pack(None, experiment)
+    assert held
+    tensors = {name: value.clone() for name, value in safetensors.load(content).items()}
+    POISONED[poison](tensors["data"])
+    text = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["toydiff"]
+    forged = safetensors.save(tensors, {"toydiff": text, "sum": checkpoint._sum(text, tensors)})
+    with pytest.raises(ValueError, match="another version of this app or of another network"):
+        checkpoint.unpack(forged, "it")
+
+
 FORGERIES = {
+    "not a number": lambda tensors: tensors["average.first.bias"].fill_(torch.nan),
     "left out": lambda tensors: tensors.pop("losses"),
     "one too many": lambda tensors: tensors.update(more=torch.zeros(1)),
     "another type": lambda tensors: tensors.update(losses=tensors["losses"].double()),
@@ -208,7 +292,7 @@ FORGERIES = {
 
 @pytest.mark.parametrize("forge", FORGERIES)
 def test_forged_tensors_are_refused(content, forge):
-    tensors = safetensors.load(content)
+    tensors = {name: value.clone() for name, value in safetensors.load(content).items()}
     FORGERIES[forge](tensors)
     text = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]["toydiff"]
     forged = safetensors.save(tensors, {"toydiff": text, "sum": checkpoint._sum(text, tensors)})

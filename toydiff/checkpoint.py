@@ -1,4 +1,5 @@
-"""A training as a file: safetensors, that is numbers and a header of text. Nothing in it can run.
+"""A lesson as a file: settings, a training, and data of one's own. safetensors, that is numbers and a header of text:
+nothing in it can run.
 
 The tensors are those of `Trainer.state_dict()`; the header has the step, the settings and a sum over everything.
 """
@@ -6,6 +7,7 @@ The tensors are those of `Trainer.state_dict()`; the header has the step, the se
 from __future__ import annotations
 
 import json
+import math
 import os
 import zlib
 from dataclasses import dataclass
@@ -15,16 +17,25 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
+from toydiff import own
+from toydiff.data import MAX_POINTS, MIN_POINTS
 from toydiff.exact import Model
+from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
+from toydiff.images import MAX_IMAGES, Images
+from toydiff.own import Own
 from toydiff.text import words
 from toydiff.training import Trainer
 from toydiff.unet import MAX_SIDE
 
-VERSION = 1
+Lesson = Experiment | ImageExperiment
+
+VERSION = 2
+DATA = "data"  # the tensor of somebody's own
+KINDS: dict[str, type[Lesson]] = {"points": Experiment, "images": ImageExperiment}
+FARTHEST = 1e4  # data has variance 1: what lies farther out is no data
 MEMORY = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 
 
@@ -32,28 +43,34 @@ MEMORY = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 class Checkpoint:
     """What a file held; that it all fits together has been checked."""
 
-    experiment: ImageExperiment
-    shape: tuple[int, ...]  # (C, H, W): of one image
-    state: dict[str, Any]  # of a Trainer
+    experiment: Lesson
+    shape: tuple[int, ...]  # of what was trained: (2,), or (C, H, W)
+    state: dict[str, Any] | None  # of a Trainer; None: nothing was trained
+    data: Own | None  # somebody's own; the experiment finds it for as long as this, or a copy of it, is held
 
     def trainer(self, images: Images | None = None, device: torch.device | str = "cpu", **options: bool) -> Trainer:
-        """The training, ready to go on; arguments as for `ImageExperiment.trainer`."""
-        images = self.experiment.images() if images is None else images
-        if images.shape != self.shape:
-            raise ValueError(words("cli.other_shape", shape=_across(self.shape), other=_across(images.shape)))
-        trainer = self.experiment.trainer(images, device, **options)
-        trainer.load_state_dict(self.state)
+        """The training, ready to go on; arguments as for `ImageExperiment.trainer`, for images only."""
+        if isinstance(self.experiment, ImageExperiment):
+            images = self.experiment.images() if images is None else images
+            if self.state is not None and images.shape != self.shape:
+                raise ValueError(words("cli.other_shape", shape=_across(self.shape), other=_across(images.shape)))
+            trainer = self.experiment.trainer(images, device, **options)
+        else:
+            trainer = self.experiment.trainer()
+        if self.state is not None:
+            trainer.load_state_dict(self.state)
         return trainer
 
     def predictor(self, device: torch.device | str = "cpu") -> Model:
         """The network with the averaged weights: what samples. It needs no data."""
-        model = self.experiment.model(self.shape).eval().requires_grad_(False)
-        for p, average in zip(model.parameters(), self.state["average"], strict=True):
-            p.copy_(average)
+        model = _model(self.experiment, self.shape).eval().requires_grad_(False)
+        if self.state is not None:
+            for p, average in zip(model.parameters(), self.state["average"], strict=True):
+                p.copy_(average)
         return model.to(device)
 
 
-def save(path: Path, trainer: Trainer, experiment: ImageExperiment) -> None:
+def save(path: Path, trainer: Trainer, experiment: Lesson) -> None:
     """Write all of it or nothing: whenever the process dies, the file is whole, the old one or the new one."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
@@ -68,16 +85,25 @@ def load(path: Path) -> Checkpoint:
     return unpack(path.read_bytes(), path.name)
 
 
-def pack(trainer: Trainer, experiment: ImageExperiment) -> bytes:
-    """The content of the file."""
-    header = {
+def pack(trainer: Trainer | None, experiment: Lesson) -> bytes:
+    """The content of the file; without a trainer, of a lesson in which nothing was trained. Somebody's own data is in
+    it too. own.Gone if that is not here."""
+    key = getattr(experiment, experiment.brought)
+    data = own.find(key) if own.is_key(key) else None
+    header: dict[str, Any] = {
         "version": VERSION,
+        "kind": next(name for name, kind in KINDS.items() if isinstance(experiment, kind)),
         "experiment": experiment.to_params(),
-        "shape": trainer.data.shape[1:],
-        "step": trainer.step,
-        "diverged_at": trainer.diverged_at,
+        "shape": trainer.data.shape[1:] if trainer else None,
+        "step": trainer.step if trainer else None,
+        "diverged_at": trainer.diverged_at if trainer else None,
     }
-    text, tensors = json.dumps(header), _flat(trainer)
+    tensors = _flat(trainer) if trainer else {}
+    if data is not None:
+        images = data.data if isinstance(data.data, Images) else None
+        header["data"] = {"name": data.name} | ({"mean": images.mean, "scale": images.scale} if images else {})
+        tensors[DATA] = data.data.x if isinstance(data.data, Images) else data.data
+    text = json.dumps(header)
     return safetensors.save(tensors, {"toydiff": text, "sum": _sum(text, tensors)})
 
 
@@ -94,14 +120,20 @@ def unpack(content: bytes, name: str) -> Checkpoint:
         raise ValueError(words("cli.damaged", file=name))
     try:
         header = json.loads(text)
-        experiment, problems = ImageExperiment.from_params(header["experiment"])
-        if header["version"] != VERSION or problems:
+        experiment, problems = KINDS[header.get("kind", "images")].from_params(header["experiment"])
+        if header["version"] not in (1, VERSION) or problems:
             raise ValueError(f"version {header['version']}, {problems}")
-        shape = tuple(header["shape"])
-        state = _state(tensors, experiment, shape, header["step"], header["diverged_at"])
+        data = _data(tensors.pop(DATA, None), experiment, header.get("data"))
+        if header["step"] is None and not tensors:
+            shape, state = (), None
+        else:
+            shape = tuple(header["shape"])
+            state = _state(tensors, experiment, shape, header["step"], header["diverged_at"])
+    except own.Gone:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(words("cli.no_fit", file=name)) from error
-    return Checkpoint(experiment, shape, state)
+    return Checkpoint(experiment, shape, state, data)
 
 
 def _flat(trainer: Trainer) -> dict[str, Tensor]:
@@ -117,7 +149,7 @@ def _flat(trainer: Trainer) -> dict[str, Tensor]:
 
 def _state(
     tensors: dict[str, Tensor],
-    experiment: ImageExperiment,
+    experiment: Lesson,
     shape: tuple[int, ...],
     step: int,
     diverged_at: int | None,
@@ -125,7 +157,7 @@ def _state(
     """Back to a `Trainer.state_dict()`. ValueError, KeyError or RuntimeError if it is not one of this network."""
     if max(shape) > MAX_SIDE or type(step) is not int or type(diverged_at) not in (int, type(None)):
         raise ValueError(f"shape {shape}, step {step}, diverged at {diverged_at}")
-    model = experiment.model(shape)
+    model = _model(experiment, shape)
     trainer = Trainer(model, torch.zeros(1, *shape), experiment.noise_schedule())
     state, names = trainer.state_dict(), _names(trainer)
 
@@ -137,6 +169,8 @@ def _state(
             kinds[f"optimizer.step.{name}"] = torch.float32, torch.Size()
     if {name: (value.dtype, value.shape) for name, value in tensors.items()} != kinds:
         raise ValueError("not the tensors of this network")
+    if diverged_at is None and not all(value.isfinite().all() for value in tensors.values()):
+        raise ValueError("a network that answers nothing")
     for name in ("generator", "extra"):
         torch.Generator().set_state(tensors[name])  # fails if it is none
 
@@ -149,6 +183,40 @@ def _state(
             i: {key: tensors[f"optimizer.{key}.{name}"] for key in MEMORY} for i, name in enumerate(names)
         }
     return state
+
+
+def _model(experiment: Lesson, shape: tuple[int, ...]) -> nn.Module:
+    if isinstance(experiment, ImageExperiment):
+        return experiment.model(shape)
+    if shape != (2,):
+        raise ValueError(f"shape {shape}")
+    return experiment.model()
+
+
+def _data(x: Tensor | None, experiment: Lesson, header: dict[str, Any] | None) -> Own | None:
+    """Somebody's own data, if the experiment is about such. ValueError if that is missing, or is none."""
+    key = getattr(experiment, experiment.brought)
+    if not own.is_key(key):
+        if x is not None:
+            raise ValueError("data that nobody asked for")
+        return None
+    if x is None or header is None:  # made before files held it, and good if the data is here
+        return own.find(key)
+    if x.dtype != torch.float32 or not (x.isfinite().all() and x.abs().max() < FARTHEST):
+        raise ValueError("not data")
+    if isinstance(experiment, ImageExperiment):
+        n, C, H, W = x.shape
+        mean, scale = float(header["mean"]), float(header["scale"])
+        if not (n <= MAX_IMAGES and C in (1, 3) and max(H, W) <= MAX_SIDE and math.isfinite(mean) and 0 < scale < 1e4):
+            raise ValueError(f"images {list(x.shape)}, mean {mean}, scale {scale}")
+        data = own.keep(header["name"], Images("pictures", x, None, mean, scale))
+    else:
+        if x.ndim != 2 or x.shape[1] != 2 or not MIN_POINTS <= len(x) <= MAX_POINTS:
+            raise ValueError(f"points {list(x.shape)}")
+        data = own.keep(header["name"], x)
+    if data.key != key:
+        raise ValueError("other data than the settings say")
+    return data
 
 
 def _names(trainer: Trainer) -> list[str]:

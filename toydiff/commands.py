@@ -54,6 +54,9 @@ class Processes:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Held to the end of the process: if a thread of gloo's own were the last to let go of the group, that thread
+        # would have to wait for itself, and abort the process.
+        self._group = distributed.group.WORLD
         try:
             yield
         finally:
@@ -111,6 +114,8 @@ def _train(
     processes.smallest(0, device=device)
     if content:
         found = checkpoint.unpack(content, out.name)
+        if not isinstance(found.experiment, ImageExperiment):
+            raise ValueError(words("cli.of_points", file=out))
         _check_same(found.experiment, experiment, out)
         trainer = found.trainer(images, device, **settings)
         _say(processes, words("cli.resumed", file=out, step=f"{trainer.step:,}"))

@@ -51,16 +51,13 @@ _lock = Lock()
 
 def keep(name: str, data: Tensor | Images) -> Own:
     """The data under its key. It can be found as long as somebody keeps what this returns."""
+    name = shown(name)
     x, scale = (data, "") if isinstance(data, Tensor) else (data.x, f"{data.mean} {data.scale}")
     content = hashlib.blake2b(f"{name} {list(x.shape)} {scale} ".encode(errors="replace"), digest_size=8)
     content.update(x.contiguous().numpy().data)
-    return hold(Own(f"own-{content.hexdigest()}", shown(name), data))
-
-
-def hold(one: Own) -> Own:
-    """The same under its key: it came from another process of ours, or is kept already."""
+    key = f"own-{content.hexdigest()}"
     with _lock:
-        return _held.setdefault(one.key, one)
+        return _held.setdefault(key, Own(key, name, data))
 
 
 def find(key: str) -> Own:

@@ -205,7 +205,7 @@ class Job:
         self.used = 0.0  # seconds of work, for whoever shares out the turns
         self.asked: list[int] = []  # the numbers of requests to be answered once it is `settled`,
         self.spent = 0.0  # and the seconds of work on them
-        self._brought = [own.hold(one) for one in order.brought]  # findable as long as this lives
+        self._brought = [own.keep(one.name, one.data) for one in order.brought]  # findable as long as this lives
         self._pace = order.pace
         self._lanes = [_lane(experiment, order) for experiment in order.experiments]
         self._seconds = self._speed = 0.0

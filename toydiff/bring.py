@@ -1,0 +1,80 @@
+"""A file that somebody brings becomes a table or a silhouette, both of which become points. What it is, its content
+says; its name only helps where the content does not."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from toydiff.data import MAX_POINTS
+from toydiff.pictures import MAX_PIXELS, SUFFIXES, _zipped
+from toydiff.silhouettes import Silhouette, from_picture
+from toydiff.tables import MAX_BYTES, MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table, from_npy, from_npz, from_text
+from toydiff.text import shown, words
+
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # how each kind of file begins
+REFUSED = {
+    b"%PDF": "document",
+    b"\xd0\xcf\x11\xe0": "spreadsheet",
+    b"\x1f\x8b": "archive",
+    b"BZh": "archive",
+    b"\xfd7zXZ": "archive",
+    b"7z\xbc\xaf": "archive",
+    b"Rar!": "archive",
+    **{b"\x80" + bytes([protocol]): "pickle" for protocol in range(2, 6)},
+}
+PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth"}
+
+
+def open_file(name: str, content: bytes) -> Table | Silhouette:
+    """What the file holds. ValueError, with one sentence, if that is nothing to make points of."""
+    if len(content) > MAX_BYTES:
+        raise ValueError(words("bring.large", megabytes=MAX_BYTES // 10**6))
+    for beginning, problem in REFUSED.items():
+        if content.startswith(beginning):
+            raise ValueError(words(f"bring.{problem}"))
+    if content.startswith(PICTURES) or _bmp(content) or content[:4] + content[8:12] == b"RIFFWEBP":
+        return from_picture(title(name), content)
+    if content.startswith(b"\x93NUMPY"):
+        return from_npy(title(name), content)
+    if content.startswith(b"PK"):
+        return _archive(name, content)
+    return _text(name, content)
+
+
+def title(name: str) -> str:
+    """A name for what a file holds: the file's own without folders and suffix, safe to show."""
+    return shown(PurePosixPath(name.replace("\\", "/")).stem) or words("bring.nameless")
+
+
+def limits() -> dict[str, str]:
+    """What `bring.limits` states."""
+    numbers = {"megabytes": MAX_BYTES // 10**6, "millions": MAX_PIXELS // 10**6, "points": MAX_POINTS}
+    numbers |= {"rows": MAX_ROWS, "columns": MAX_COLUMNS, "cells": MAX_CELLS}
+    return {name: f"{number:,}" for name, number in numbers.items()}
+
+
+def _bmp(content: bytes) -> bool:
+    return content.startswith(b"BM") and content[6:10] == bytes(4)  # a table may begin with BM too
+
+
+def _archive(name: str, content: bytes) -> Table:
+    """The arrays of an NPZ file, which is a ZIP as many others are."""
+    names = {file.name for file in _zipped(content)}
+    if any(name.endswith(".npy") for name in names):
+        return from_npz(title(name), content)
+    if names & {"xl/workbook.xml", "content.xml"}:  # Excel, LibreOffice
+        raise ValueError(words("bring.spreadsheet"))
+    raise ValueError(words("bring.pickle" if any(name.endswith(".pkl") for name in names) else "bring.archive"))
+
+
+def _text(name: str, content: bytes) -> Table:
+    """A table, unless the content or the name say that this was to be something else."""
+    suffix = PurePosixPath(name.lower()).suffix
+    start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"<"):
+        raise ValueError(words("bring.svg" if b"<svg" in start else "bring.markup"))
+    if suffix in PICKLES:
+        raise ValueError(words("bring.pickle"))
+    if suffix in SUFFIXES | {".npy", ".npz"}:
+        raise ValueError(words("bring.damaged"))
+    return from_text(title(name), content)

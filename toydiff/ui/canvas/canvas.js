@@ -1,0 +1,208 @@
+// The canvas: holds the drawing and the tools, and draws when, and only when, something changes.
+
+const PAUSE = 300; // ms without a new stroke, and Python gets the drawing
+
+function create(shadow) {
+  const root = shadow.querySelector(".drawing");
+  const canvas = root.querySelector("canvas");
+  const hint = root.querySelector(".hint");
+  const counter = root.querySelector(".count");
+  const buttons = (kind) => [...root.querySelectorAll(`[data-${kind}]`)];
+  const picture = new Picture(canvas);
+  const state = { tool: "brush", size: 1 };
+  let cloud = null;
+  let labels = {};
+  let themes = {};
+  let theme = null;
+  let tell = () => {};
+  let told = ""; // what Python knows
+  let timer = 0;
+  let stroke = null; // { id, at, ahead, sprayed } from the press of a button to its release
+  let hovered = null; // where the mouse is
+  let request = 0;
+  let before = null; // when the last picture was drawn, if time matters
+
+  // Python's data, at every run of the page. What is on the canvas is newer than what Python has: it stays.
+  function receive(data, setStateValue) {
+    tell = setStateValue;
+    ({ labels, themes } = data);
+    if (!cloud) {
+      cloud = new Cloud(data.most, data.unit);
+      cloud.put(decoded((told = data.drawing)));
+    }
+    for (const place of buttons("say")) place.textContent = labels[place.dataset.say];
+    for (const place of buttons("name")) {
+      place.setAttribute("aria-label", labels[place.dataset.name]);
+      if (place.tagName === "BUTTON") place.title = labels[place.dataset.name];
+    }
+    root.setAttribute("aria-label", labels.canvas);
+    readTheme();
+    show();
+  }
+
+  // Streamlit says which background it has; the data brings the colours for light and for dark.
+  function readTheme() {
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color").trim() || "#ffffff";
+    const [r, g, b] = [1, 3, 5].map((at) => parseInt(pen.fillStyle.slice(at, at + 2), 16));
+    root.dataset.theme = 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
+    theme = themes[root.dataset.theme];
+    for (const [part, colour] of Object.entries(theme)) {
+      if (part !== "hues") root.style.setProperty(`--${part}`, colour);
+    }
+    picture.size = 0;
+  }
+
+  function report() {
+    clearTimeout(timer);
+    timer = setTimeout(send, PAUSE);
+  }
+
+  function send() {
+    clearTimeout(timer);
+    const drawing = encoded(cloud.points);
+    if (stroke || drawing === told) return;
+    tell("drawing", (told = drawing));
+  }
+
+  // ---------------------------------------------------------------- strokes
+
+  const radius = () => TOOLS[state.tool].radii[state.size];
+
+  function press(event) {
+    if (stroke || event.button !== 0) return; // a second finger draws nothing
+    canvas.setPointerCapture(event.pointerId);
+    root.focus({ preventScroll: true });
+    clearTimeout(timer);
+    cloud.begin();
+    const at = picture.place(event);
+    stroke = { id: event.pointerId, at, sprayed: at, ahead: 0 };
+    TOOLS[state.tool].touch(cloud, stroke, radius());
+    hovered = at;
+    show();
+  }
+
+  function move(event) {
+    const drawing = stroke?.id === event.pointerId;
+    if (stroke && !drawing) return;
+    hovered = picture.place(event);
+    if (drawing) {
+      const all = event.getCoalescedEvents?.() ?? []; // a fast hand moves more often than pictures are drawn
+      for (const one of all.length ? all : [event]) {
+        const to = picture.place(one);
+        TOOLS[state.tool].move?.(cloud, stroke, to, radius());
+        stroke.at = to;
+      }
+    }
+    ask();
+  }
+
+  function release(event) {
+    if (stroke?.id !== event.pointerId) return;
+    stroke = null;
+    if (event.pointerType === "touch") hovered = null;
+    cloud.end();
+    report();
+    show();
+  }
+
+  function leave(event) {
+    if (stroke) return;
+    hovered = null;
+    if (event.pointerType === "mouse") send(); // on the way to something else: it may be another page
+    ask();
+  }
+
+  canvas.onpointerdown = press;
+  canvas.onpointermove = move;
+  canvas.onpointerup = canvas.onpointercancel = canvas.onlostpointercapture = release;
+  canvas.onpointerleave = leave;
+  canvas.oncontextmenu = (event) => event.preventDefault(); // a finger that rests is no question
+  // Nor is a quick stroke a flick: after one, browsers take the next tap as its end, and no button is pressed.
+  canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+
+  // ---------------------------------------------------------------- buttons and keys
+
+  function act(name) {
+    if (stroke) return;
+    cloud[name]();
+    report();
+    show();
+  }
+
+  function choose(choice) {
+    if (!stroke) Object.assign(state, choice);
+    show();
+  }
+
+  for (const button of buttons("tool")) button.onclick = () => choose({ tool: button.dataset.tool });
+  for (const button of buttons("size")) button.onclick = () => choose({ size: Number(button.dataset.size) });
+  for (const button of buttons("do")) button.onclick = () => act(button.dataset.do);
+  root.onkeydown = (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== "z") return;
+    event.preventDefault();
+    act(event.shiftKey ? "redo" : "undo");
+  };
+  // After a click with the mouse the keys go on: a button that has the focus would take the space bar.
+  root.onclick = (event) => {
+    if (event.detail > 0 && event.target.closest("button")) root.focus({ preventScroll: true });
+  };
+
+  // ---------------------------------------------------------------- what one sees
+
+  // What does not change within a stroke.
+  function show() {
+    for (const button of buttons("tool")) button.setAttribute("aria-pressed", button.dataset.tool === state.tool);
+    for (const button of buttons("size")) button.setAttribute("aria-pressed", button.dataset.size === `${state.size}`);
+    const can = { undo: cloud.past.length, redo: cloud.future.length, clear: cloud.count };
+    for (const button of buttons("do")) button.setAttribute("aria-disabled", !can[button.dataset.do]);
+    ask();
+  }
+
+  function ask() {
+    if (cloud) request ||= requestAnimationFrame(draw);
+  }
+
+  function draw(time) {
+    request = 0;
+    const { hold } = TOOLS[state.tool];
+    if (stroke && hold) {
+      hold(cloud, stroke, before === null ? 0 : Math.min(100, time - before), radius());
+      if (!cloud.full) ask();
+    }
+    before = stroke && hold ? time : null;
+    picture.draw(cloud, theme, hovered && { at: hovered, radius: radius() });
+    const number = (value) => value.toLocaleString("en");
+    const most = cloud.xy.length / 2;
+    const text = cloud.full ? labels.full : labels.count;
+    counter.textContent = text.replace("{count}", number(cloud.count)).replace("{most}", number(most));
+    hint.hidden = cloud.count > 0 || stroke !== null;
+    root.classList.toggle("is-full", cloud.full);
+    root.dataset.count = cloud.count;
+  }
+
+  const sizes = new ResizeObserver(() => {
+    picture.size = 0;
+    ask();
+  });
+  sizes.observe(canvas);
+
+  function destroy() {
+    clearTimeout(timer);
+    cancelAnimationFrame(request);
+    request = -1; // and nothing is drawn any more
+    sizes.disconnect();
+  }
+
+  return { receive, destroy };
+}
+
+// Streamlit calls this at every run of the page and at every change of theme, with the same parentElement.
+export default function ({ data, parentElement, setStateValue }) {
+  const canvas = (parentElement.toydiffCanvas ??= create(parentElement));
+  if (data) canvas.receive(data, setStateValue);
+  return () => {
+    canvas.destroy();
+    delete parentElement.toydiffCanvas;
+  };
+}

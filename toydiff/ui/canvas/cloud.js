@@ -1,0 +1,95 @@
+// The points of a drawing, and those of the drawings before it, for undo.
+
+const KEPT = 100; // steps that can be undone
+
+class Cloud {
+  constructor(most, unit) {
+    this.unit = unit; // whole numbers to one: what is drawn here is exactly what Python gets
+    this.xy = new Int16Array(2 * most); // x of point i at 2 * i, and y right behind it
+    this.count = 0;
+    this.revision = 0; // changes when points go: until then those that are on the picture can stay there
+    this.past = [];
+    this.future = [];
+  }
+
+  get full() {
+    return 2 * this.count === this.xy.length;
+  }
+
+  get points() {
+    return this.xy.slice(0, 2 * this.count);
+  }
+
+  // What is off the picture, or too much, is left out.
+  add(x, y) {
+    if (this.full || Math.abs(x) > 1 || Math.abs(y) > 1) return;
+    this.xy[2 * this.count] = Math.round(x * this.unit);
+    this.xy[2 * this.count + 1] = Math.round(y * this.unit);
+    this.count++;
+  }
+
+  // Everything nearer than `radius` to the line from a to b.
+  erase(a, b, radius) {
+    const { xy, unit } = this;
+    const [dx, dy] = [b.x - a.x, b.y - a.y];
+    const length = dx * dx + dy * dy || 1; // squared; a click is a line without length
+    let left = 0;
+    for (let i = 0; i < 2 * this.count; i += 2) {
+      const [x, y] = [xy[i] / unit - a.x, xy[i + 1] / unit - a.y];
+      const along = Math.min(1, Math.max(0, (x * dx + y * dy) / length));
+      if ((x - along * dx) ** 2 + (y - along * dy) ** 2 < radius * radius) continue;
+      xy[left] = xy[i];
+      xy[left + 1] = xy[i + 1];
+      left += 2;
+    }
+    if (left < 2 * this.count) this.revision++;
+    this.count = left / 2;
+  }
+
+  put(points) {
+    this.xy.set(points);
+    this.count = points.length / 2;
+    this.revision++;
+  }
+
+  // One step, whatever happens in between.
+  begin() {
+    this.before = { points: this.points, revision: this.revision };
+  }
+
+  end() {
+    const { points, revision } = this.before;
+    if (revision === this.revision && points.length === 2 * this.count) return; // nothing happened
+    this.past = [...this.past, points].slice(-KEPT);
+    this.future = [];
+  }
+
+  clear() {
+    this.begin();
+    if (this.count) this.put([]);
+    this.end();
+  }
+
+  undo() {
+    this.swap(this.past, this.future);
+  }
+
+  redo() {
+    this.swap(this.future, this.past);
+  }
+
+  swap(from, to) {
+    if (!from.length) return;
+    to.push(this.points);
+    this.put(from.pop());
+  }
+}
+
+// As Python reads and writes it: base64 of int16 pairs.
+function encoded(points) {
+  return btoa(Array.from(new Uint8Array(points.buffer), (byte) => String.fromCharCode(byte)).join(""));
+}
+
+function decoded(text) {
+  return new Int16Array(Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer);
+}
