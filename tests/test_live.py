@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from toydiff import own
+from toydiff import checkpoint, own
 from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.text import words
@@ -249,7 +249,23 @@ def test_images_travel_along_and_a_training_from_a_file_goes_on():
     run.advance(2)
     assert run.snapshot().losses[:4].equal(trainer.losses)
     assert len(run.snapshot().losses) == 6
-    assert len(run.packed()) > 1000
+    lesson = checkpoint.unpack(run.packed(), "a file")
+    assert (lesson.experiment, lesson.state["step"]) == (experiment, 6)
+    again = ImageRun(experiment, images, state=lesson.state)
+    for one in (run, again):
+        one.advance(3)
+    assert again.snapshot().losses.equal(run.snapshot().losses)
+
+
+def test_points_of_ones_own_are_in_the_file_and_the_training_goes_on_from_it():
+    one = own.keep("mine", torch.randn(150, 2, generator=torch.Generator().manual_seed(8)))
+    run = Run(replace(SMALL, dataset=one.key, points=150))
+    run.advance(6)
+    lesson = checkpoint.unpack(run.packed(), "a file")
+    again = Run(run.experiment, state=lesson.state)
+    again.advance(4)
+    assert again.step == 10
+    assert as_the_trainer_does(again)
 
 
 # ---------------------------------------------------------------- nobody there

@@ -27,6 +27,7 @@ from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
+from toydiff.own import Own
 from toydiff.text import words
 from toydiff.ui.link import Died, Link
 from toydiff.ui.snapshots import (
@@ -253,39 +254,11 @@ class Training:
         self._lost, self._deaths = None, 0
 
 
-class Run(Training):
-    """The training of one experiment."""
-
-    def __init__(self, experiment: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
-        self.experiment = experiment
-        super().__init__(_order(experiment), alive)
+class _OneLane(Training):
+    """The training of one network."""
 
     def snapshot(self) -> Snapshot:
         """The run as it was lately. Never waits: a page that asks is not held up by training."""
-        return self._lanes()[0]
-
-    def predictor(self) -> tuple[Model, int]:
-        """The averaged network as it is now, and after how many steps."""
-        (network,), step = self._networks
-        return network, step
-
-
-class ImageRun(Training):
-    """The training of one experiment on images. state: of a Trainer, to go on from there."""
-
-    def __init__(
-        self,
-        experiment: ImageExperiment,
-        images: Images,
-        alive: Callable[[], bool] = lambda: True,
-        state: dict[str, Any] | None = None,
-    ) -> None:
-        self.experiment, self.images = experiment, images
-        super().__init__(Order((experiment,), PACE, images=images, state=state), alive)
-        self.device = torch.device(self._device)  # the worker's: this process never touches a graphics card
-
-    def snapshot(self) -> Snapshot:
-        """The run as it was lately. Never waits."""
         return self._lanes()[0]
 
     def predictor(self) -> tuple[Model, int]:
@@ -299,12 +272,41 @@ class ImageRun(Training):
         return content
 
 
+class Run(_OneLane):
+    """The training of one experiment. state: of a Trainer, to go on from there."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        alive: Callable[[], bool] = lambda: True,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.experiment = experiment
+        super().__init__(Order((experiment,), PACE, brought=_brought(experiment), state=state), alive)
+
+
+class ImageRun(_OneLane):
+    """The training of one experiment on images. state: of a Trainer, to go on from there."""
+
+    def __init__(
+        self,
+        experiment: ImageExperiment,
+        images: Images,
+        alive: Callable[[], bool] = lambda: True,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.experiment, self.images = experiment, images
+        order = Order((experiment,), PACE, brought=_brought(experiment), images=images, state=state)
+        super().__init__(order, alive)
+        self.device = torch.device(self._device)  # the worker's: this process never touches a graphics card
+
+
 class Race(Training):
     """The training of several experiments, to compare them step by step."""
 
     def __init__(self, *experiments: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
         self.experiments = experiments
-        super().__init__(_order(*experiments, compared=True), alive)
+        super().__init__(Order(experiments, PACE, compared=True, brought=_brought(*experiments)), alive)
 
     def snapshot(self) -> RaceSnapshot:
         """The race as it was lately. Never waits."""
@@ -346,6 +348,7 @@ def load() -> Load:
     return Load(len(held), running, sum(beat.steps for beat in beats), tuple(beat.memory for beat in beats))
 
 
-def _order(*experiments: Experiment, compared: bool = False) -> Order:
-    keys = {experiment.dataset for experiment in experiments if own.is_key(experiment.dataset)}
-    return Order(experiments, PACE, compared, tuple(own.find(key) for key in keys))
+def _brought(*experiments: Experiment | ImageExperiment) -> tuple[Own, ...]:
+    """The data of somebody's own that these name: the worker cannot find it."""
+    keys = {getattr(experiment, experiment.brought) for experiment in experiments}
+    return tuple(own.find(key) for key in keys if own.is_key(key))

@@ -93,6 +93,8 @@ class _Lane:
     def __init__(self, experiment: Experiment, order: Order) -> None:
         self.experiment = experiment
         self.trainer = experiment.trainer()
+        if order.state is not None:
+            self.trainer.load_state_dict(order.state)
         self.start = experiment.start(order.pace.samples)
         self.jumps = min(experiment.T, order.pace.jumps)
         self.untrained: object = experiment, order.pace, order.compared  # all that the picture at step 0 depends on
@@ -358,9 +360,8 @@ class Job:
         return tuple(one.cpu() if isinstance(one, nn.Module) else one for one in networks), self.step
 
     def file(self) -> bytes:
-        """A training on images as a file, `checkpoint.pack`."""
+        """The training of its one network as a file, `checkpoint.pack`."""
         (lane,) = self._lanes
-        assert isinstance(lane, _ImageLane)
         return checkpoint.pack(lane.trainer, lane.experiment)
 
     # ---------------------------------------------------------------- how
