@@ -261,7 +261,9 @@ def test_points_of_ones_own_are_in_the_file_and_the_training_goes_on_from_it():
     one = own.keep("mine", torch.randn(150, 2, generator=torch.Generator().manual_seed(8)))
     run = Run(replace(SMALL, dataset=one.key, points=150))
     run.advance(6)
-    lesson = checkpoint.unpack(run.packed(), "a file")
+    shown = replace(run.experiment, particles=99, sampler="ddim")
+    lesson = checkpoint.unpack(run.packed(shown), "a file")
+    assert lesson.experiment == shown
     again = Run(run.experiment, state=lesson.state)
     again.advance(4)
     assert again.step == 10
@@ -510,7 +512,11 @@ def test_a_worker_does_not_outlive_the_app(end):
 
 @POSIX
 def test_ctrl_c_says_nothing_of_the_worker():
-    process = started("try:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    print('interrupted')")
+    process = started(
+        "try:\n    print('here', flush=True)\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    print('interrupted')"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "here"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
     out, errors = process.communicate(timeout=120)
     assert (process.returncode, out.strip(), errors) == (0, "interrupted", "")

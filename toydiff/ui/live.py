@@ -266,9 +266,9 @@ class _OneLane(Training):
         (network,), step = self._networks
         return network, step
 
-    def packed(self) -> bytes:
-        """All of it as a file, `checkpoint.pack`."""
-        content: bytes = self._ask("file")
+    def packed(self, lesson: Experiment | ImageExperiment | None = None) -> bytes:
+        """All of it as a file, `checkpoint.pack`. lesson: the settings to put in, if not those of the training."""
+        content: bytes = self._ask("file", lambda: (lesson,))
         return content
 
 

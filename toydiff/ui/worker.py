@@ -102,7 +102,7 @@ class Worker:
             assert request is not None
             job.ask(request)
         if what in ("predictors", "file"):
-            self._answer(request, getattr(job, what)())
+            self._answer(request, getattr(job, what)(*more))
         elif what == "park":
             self._send("update", key, job.update())
             self._send("saved", key, job.save())

@@ -359,10 +359,10 @@ class Job:
         networks = (lane.trainer.predictor for lane in self._lanes)
         return tuple(one.cpu() if isinstance(one, nn.Module) else one for one in networks), self.step
 
-    def file(self) -> bytes:
-        """The training of its one network as a file, `checkpoint.pack`."""
+    def file(self, lesson: Experiment | ImageExperiment | None) -> bytes:
+        """The training of its one network as a file, `checkpoint.pack`. lesson: the settings to put in, or its own."""
         (lane,) = self._lanes
-        return checkpoint.pack(lane.trainer, lane.experiment)
+        return checkpoint.pack(lane.trainer, lesson or lane.experiment)
 
     # ---------------------------------------------------------------- how
 
