@@ -45,8 +45,8 @@ LINK = {f"image_{name}": str(getattr(SMALL, name)) for name in ("T", "batch", "n
 def nothing_goes_on() -> Iterator[None]:
     """No training survives its test."""
     yield
-    for run in list(live._workshop._runs):
-        run.pause()
+    for training in live.trainings():
+        training.running = False
 
 
 def run_of(at: AppTest) -> ImageRun:

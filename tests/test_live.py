@@ -1,94 +1,106 @@
-"""Live training: what a run promises, whoever advances it."""
+"""Live training, through the worker process: what a run promises to a page, whatever happens to that process."""
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from toydiff import checkpoint, own
 from toydiff.experiment import Experiment
-from toydiff.ui import live
-from toydiff.ui.live import Run
+from toydiff.image_experiment import ImageExperiment
+from toydiff.text import words
+from toydiff.ui import link, live
+from toydiff.ui.live import Failed, ImageRun, Run
+from toydiff.ui.snapshots import Unknown
+from toydiff.ui.workshop import Pace
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)
+PACE = Pace(samples=64)
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(live, "SAMPLES", 64)
+def quick(monkeypatch) -> Iterator[None]:
+    """Few samples, and no training survives its test."""
+    monkeypatch.setattr(live, "PACE", PACE)
+    monkeypatch.setattr(link, "WATCH", 0.05)
+    yield
+    stop_all()
 
 
-@pytest.fixture
-def new_run(request) -> Iterator[Callable[..., Run]]:
-    """Makes runs that do not go on after the test."""
-    runs: list[weakref.ref[Run]] = []
-
-    def make(experiment: Experiment = SMALL, kind: type[Run] = Run, **more) -> Run:
-        run = kind(experiment, **more)
-        runs.append(weakref.ref(run))
-        return run
-
-    yield make
-    for ref in runs:
-        run = ref()
-        if run is not None:
-            run.pause()  # and waits for the slice at hand
+def stop_all() -> None:
+    for training in live.trainings():
+        training.running = False
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
 
 
-def stands_still(run_or_trainer, seconds: float = 0.4) -> bool:
-    """No step in a time in which a training thread makes hundreds."""
-    step = run_or_trainer.step
+def stands_still(run: Run, seconds: float = 0.6) -> bool:
+    """No step in a time in which a worker makes hundreds."""
+    step = run.step
     time.sleep(seconds)
-    return run_or_trainer.step == step
+    return run.step == step
 
 
-def test_a_run_begins_with_a_picture_of_the_untrained_network(new_run):
-    now = new_run().snapshot()
+def unknown(run: Run, key: int | None = None) -> bool:
+    """Whether the worker does not have it (any more)."""
+    answer: Future[object] = run._link.ask("predictors", run._key if key is None else key)
+    return isinstance(answer.exception(timeout=120), Unknown)
+
+
+def as_the_trainer_does(run: Run) -> bool:
+    """Whether the losses are bit for bit those of `Experiment.trainer()`."""
+    trainer = run.experiment.trainer()
+    trainer.advance(run.step)
+    return run.snapshot().losses.equal(trainer.losses)
+
+
+def test_a_run_begins_with_a_picture_of_the_untrained_network():
+    now = Run(SMALL).snapshot()
     assert (now.step, now.running, now.diverged_at, len(now.losses)) == (0, False, None, 0)
+    assert (now.problem, now.lost) == (None, None)
     assert [point.step for point in now.checkpoints] == [0]
     assert now.checkpoints[0].samples.shape == (16, 2)
 
 
-def test_a_run_trains_in_the_thread_until_it_is_paused(new_run):
-    run = new_run()
+def test_a_run_trains_in_another_process_until_it_is_paused():
+    run = Run(SMALL)
     assert run.step == 0
-    caller = threading.get_ident()
-    seen = []
-    original = run.work
-    run.work = lambda: (seen.append(threading.get_ident()), original())[1]
+    assert run._link.pid not in (None, os.getpid())
     run.start()
     assert run.running
     wait_for(lambda: run.step >= 50)
-    assert set(seen) and caller not in seen
 
     run.pause()
     step = run.step
     assert not run.running
     assert stands_still(run)
-    assert run.step == step
     now = run.snapshot()
     assert now.step == now.checkpoints[-1].step == step  # the picture is of this very network
     assert now.seconds > 0
     assert now.speed > 0
+    assert as_the_trainer_does(run)
 
 
-def test_a_paused_run_goes_on_where_it_was(new_run):
-    run = new_run()
+def test_a_paused_run_goes_on_where_it_was():
+    run = Run(SMALL)
     run.start()
     wait_for(lambda: run.step >= 20)
     run.pause()
@@ -97,40 +109,27 @@ def test_a_paused_run_goes_on_where_it_was(new_run):
     wait_for(lambda: run.step >= len(losses) + 20)
     run.pause()
     assert run.snapshot().losses[: len(losses)].equal(losses)
+    assert as_the_trainer_does(run)
 
 
-def test_snapshots_taken_while_it_trains_fit_together(new_run, monkeypatch):
-    monkeypatch.setattr(live, "REFRESH", 0.02)
-    run = new_run()
-    run.start()
-    snapshots = []
-    wait_for(lambda: snapshots.append(run.snapshot()) or len({now.step for now in snapshots}) > 3)
-    run.pause()
-    for now in snapshots:
-        steps = [point.step for point in now.checkpoints]
-        assert len(now.losses) == now.step
-        assert now.losses.isfinite().all()
-        assert steps == sorted(set(steps))
-        assert steps[-1] <= now.step
-        assert now.checkpoints[-1].seconds <= now.seconds + 1e-9
-    for before, after in pairwise(snapshots):
-        assert after.step >= before.step
-        assert after.losses[: before.step].equal(before.losses)
-
-
-def test_a_snapshot_never_waits_for_the_training(new_run):
-    run = new_run()
+@POSIX
+def test_a_snapshot_never_waits_for_the_training():
+    run = Run(SMALL)
     run.advance(3)
-    snapshots = []
-    with run._lock:  # as during a slice
-        reader = threading.Thread(target=lambda: snapshots.append(run.snapshot()), daemon=True)
-        reader.start()
-        reader.join(timeout=30)
-    assert [now.step for now in snapshots] == [3]
+    os.kill(run._link.pid, signal.SIGSTOP)
+    try:
+        now = run.snapshot()
+        assert (now.step, now.running) == (3, False)
+        run.start()
+        assert run.snapshot().running  # that was said, though nobody has heard it yet
+        run.running = False
+        assert not run.snapshot().running
+    finally:
+        os.kill(run._link.pid, signal.SIGCONT)
 
 
-def test_a_kept_snapshot_does_not_change(new_run):
-    run = new_run()
+def test_a_kept_snapshot_does_not_change():
+    run = Run(SMALL)
     run.advance(5)
     now = run.snapshot()
     losses, count, samples = now.losses.clone(), len(now.checkpoints), now.checkpoints[-1].samples.clone()
@@ -140,47 +139,143 @@ def test_a_kept_snapshot_does_not_change(new_run):
     assert now.checkpoints[-1].samples.equal(samples)
 
 
-def test_checkpoints_come_by_themselves(new_run, monkeypatch):
-    monkeypatch.setattr(live, "REFRESH", 0.02)
-    run = new_run()
-    run.start()
-    wait_for(lambda: len(run.snapshot().checkpoints) >= 5)
-    run.pause()
-
-
-def test_checkpoints_are_thinned_and_both_ends_are_kept(new_run, monkeypatch):
-    monkeypatch.setattr(live, "CHECKPOINTS", 6)
-    run = new_run()
-    for step in range(1, 41):
-        run.advance(1)
-        steps = [point.step for point in run.snapshot().checkpoints]
-        assert len(steps) <= 6
-        assert steps == sorted(set(steps))
-        assert (steps[0], steps[-1]) == (0, step)
-    assert len(steps) >= 4
-    run.pause()
-    assert [point.step for point in run.snapshot().checkpoints] == steps  # no step, no new picture
-
-
-def test_the_film_of_a_run_counts_its_steps(new_run):
-    run = new_run()
+def test_the_film_of_a_run_counts_its_steps():
+    run = Run(SMALL)
     run.advance(3)
     run.advance(4)
+    run.advance(2, picture=False)
     film = run.snapshot().trajectory
+    assert run.step == 9
     assert film.t.tolist() == [0, 3, 7]
     assert film.x.shape == (3, 16, 2)
     assert film.end.equal(run.snapshot().checkpoints[-1].samples)
 
 
-def test_one_step_is_one_step(new_run):
-    run = new_run()
+def test_one_step_is_one_step():
+    run = Run(SMALL)
     run.advance(1)
     assert run.step == len(run.snapshot().losses) == 1
+    assert stands_still(run)
 
 
-def test_training_stops_when_nobody_is_there_and_goes_on_when_somebody_is(new_run):
+def test_another_seed_gives_other_samples():
+    first, second = Run(SMALL), Run(replace(SMALL, seed=1))
+    first.advance(20)
+    second.advance(20)
+    assert not first.snapshot().losses.equal(second.snapshot().losses)
+
+
+def test_the_predictor_stays_as_it_was():
+    run, trainer = Run(SMALL), SMALL.trainer()
+    run.advance(10)
+    trainer.advance(10)
+    model, steps = run.predictor()
+    x, t = torch.randn(5, 2), torch.full((5,), 3)
+    before = model(x, t).clone()
+    assert before.equal(trainer.predictor(x, t))
+    run.advance(10)
+    assert steps == 10
+    assert model(x, t).equal(before)
+    again, steps = run.predictor()
+    assert steps == 20
+    assert not again(x, t).equal(before)
+
+
+def test_an_explosion_stops_the_run_for_good():
+    run = Run(replace(SMALL, lr=1e3, width=32, depth=2))
+    run.start()
+    wait_for(lambda: not run.running)
+    now = run.snapshot()
+    assert now.diverged_at is not None
+    assert now.step == now.diverged_at + 1
+    assert now.checkpoints[-1].step == now.step
+    assert now.checkpoints[-1].samples.isfinite().all()
+    assert now.problem is None
+    for again in (run.start, lambda: run.advance(1)):
+        again()
+        assert not run.running
+        assert run.step == now.step
+
+
+def test_many_train_at_once_and_every_one_is_what_it_would_be_alone():
+    runs = [Run(replace(SMALL, seed=seed)) for seed in range(12)]
+    for run in runs:
+        run.start()
+    wait_for(lambda: all(run.step >= 20 for run in runs))
+    load = live.load()
+    assert (load.trainings, load.running) == (12, 12)
+    runs[3].pause()  # while the others train
+    assert runs[3].snapshot().checkpoints[-1].step == runs[3].step
+    for run in runs:
+        run.pause()
+        assert as_the_trainer_does(run)
+    assert live.load().running == 0
+
+
+def test_the_load_says_what_the_workers_do():
+    run = Run(SMALL)
+    run.start()
+    wait_for(lambda: live.load().steps > 0)
+    (memory,) = live.load().memory
+    assert memory is None or memory > 1e7
+    run.pause()
+    wait_for(lambda: live.load().steps == 0)
+
+
+# ---------------------------------------------------------------- data that somebody brought along
+
+
+def test_data_of_ones_own_travels_along_and_is_held_as_long_as_the_run():
+    points = torch.randn(200, 2, generator=torch.Generator().manual_seed(7))
+    one = own.keep("mine", points)
+    run = Run(replace(SMALL, dataset=one.key, points=200))
+    run.advance(5)
+    assert as_the_trainer_does(run)
+
+
+def test_data_that_is_gone_is_a_sentence():
+    with pytest.raises(own.Gone, match=words("problems.gone").split(",")[0]):
+        Run(replace(SMALL, dataset="own-0123456789abcdef"))
+
+
+def test_images_travel_along_and_a_training_from_a_file_goes_on():
+    experiment = ImageExperiment(T=10, batch=8, n=60, data="two-pixel")
+    images = experiment.images()
+    trainer = experiment.trainer(images)
+    trainer.advance(4)
+    run = ImageRun(experiment, images, state=trainer.state_dict())
+    assert run.step == run.snapshot().checkpoints[0].step == 4
+    assert run.device.type in ("cpu", "cuda", "mps")
+    run.advance(2)
+    assert run.snapshot().losses[:4].equal(trainer.losses)
+    assert len(run.snapshot().losses) == 6
+    lesson = checkpoint.unpack(run.packed(), "a file")
+    assert (lesson.experiment, lesson.state["step"]) == (experiment, 6)
+    again = ImageRun(experiment, images, state=lesson.state)
+    for one in (run, again):
+        one.advance(3)
+    assert again.snapshot().losses.equal(run.snapshot().losses)
+
+
+def test_points_of_ones_own_are_in_the_file_and_the_training_goes_on_from_it():
+    one = own.keep("mine", torch.randn(150, 2, generator=torch.Generator().manual_seed(8)))
+    run = Run(replace(SMALL, dataset=one.key, points=150))
+    run.advance(6)
+    shown = replace(run.experiment, particles=99, sampler="ddim")
+    lesson = checkpoint.unpack(run.packed(shown), "a file")
+    assert lesson.experiment == shown
+    again = Run(run.experiment, state=lesson.state)
+    again.advance(4)
+    assert again.step == 10
+    assert as_the_trainer_does(again)
+
+
+# ---------------------------------------------------------------- nobody there
+
+
+def test_training_stops_when_nobody_is_there_and_goes_on_when_somebody_is():
     there = [True]
-    run = new_run(alive=lambda: there[0])
+    run = Run(SMALL, alive=lambda: there[0])
     run.start()
     wait_for(lambda: run.step >= 10)
     there[0] = False
@@ -191,11 +286,34 @@ def test_training_stops_when_nobody_is_there_and_goes_on_when_somebody_is(new_ru
     wait_for(lambda: run.step > step)
 
 
-def test_a_run_that_nobody_holds_is_gone_and_trains_no_more(new_run):
-    runs = [new_run()]
+@pytest.mark.parametrize("asked", [False, True])
+def test_after_a_while_its_memory_is_given_back_and_it_still_goes_on(monkeypatch, asked):
+    monkeypatch.setattr(live, "PARKED", 0.0)
+    there = [True]
+    run = Run(SMALL, alive=lambda: there[0])
+    run.start()
+    wait_for(lambda: run.step >= 10)
+    there[0] = False
+    wait_for(lambda: run._parked is not None)
+    wait_for(lambda: unknown(run))
+    assert run.running
+    step, count = run.step, len(run.snapshot().checkpoints)
+    if asked:  # before anybody has noticed that the session is back
+        run.advance(5)
+        assert run.step == step + 5
+    there[0] = True
+    wait_for(lambda: run.step > step + 5)
+    run.pause()
+    assert as_the_trainer_does(run)
+    assert run.snapshot().lost is None
+    assert len(run.snapshot().checkpoints) > count
+
+
+def test_a_run_that_nobody_holds_is_gone_and_trains_no_more():
+    runs, other = [Run(SMALL)], Run(SMALL)
     runs[0].start()
-    trainer, ref = runs[0]._lanes[0].trainer, weakref.ref(runs[0])
-    wait_for(lambda: trainer.step >= 10)
+    wait_for(lambda: runs[0].step >= 10)
+    key, ref = runs[0]._key, weakref.ref(runs[0])
     runs.clear()
 
     def gone() -> bool:
@@ -203,137 +321,202 @@ def test_a_run_that_nobody_holds_is_gone_and_trains_no_more(new_run):
         return ref() is None
 
     wait_for(gone)
-    assert stands_still(trainer)
+    wait_for(lambda: unknown(other, key))
 
 
-def test_runs_take_turns(new_run):
-    class Counted(Run):
-        turns = 0
-
-        def work(self) -> bool:
-            worked = super().work()
-            self.turns += worked
-            return worked
-
-    slow = Experiment(points=100, T=10, width=128, depth=4, batch=512, particles=16)
-    runs = [new_run(kind=Counted), new_run(slow, kind=Counted)]
-    for run in runs:
-        run.start()
-    wait_for(lambda: all(run.step > 0 for run in runs))
-    before = [run.turns for run in runs]
-    wait_for(lambda: runs[0].turns >= before[0] + 8)
-    turns = [run.turns - start for run, start in zip(runs, before, strict=True)]
-    for run in runs:
-        run.pause()
-    assert abs(turns[0] - turns[1]) <= 2, turns  # a slice each, however slow the other one's network is
+# ---------------------------------------------------------------- what goes wrong
 
 
-def test_the_same_seed_gives_the_same_samples_however_it_was_cut_into_slices(new_run):
-    live_run, at_once, in_pieces = new_run(), new_run(), new_run()
-    live_run.start()
-    wait_for(lambda: live_run.step >= 60)
-    live_run.pause()
-    steps = live_run.step
-    at_once.advance(steps)
-    for piece in (1, 7, steps - 8):
-        in_pieces.advance(piece)
-    expected = at_once.snapshot()
-    for run in (live_run, in_pieces):
-        now = run.snapshot()
-        assert now.step == steps
-        assert now.losses.equal(expected.losses)
-        assert now.checkpoints[-1].samples.equal(expected.checkpoints[-1].samples)
-        assert now.checkpoints[-1].ratio == expected.checkpoints[-1].ratio
+def broken() -> tuple[own.Own, Run]:
+    """A run that has a picture, but whose first step fails: numbers of another kind than the weights."""
+    one = own.keep("broken", torch.randn(100, 2, dtype=torch.float64))
+    return one, Run(replace(SMALL, dataset=one.key))
 
 
-def test_another_seed_gives_other_samples(new_run):
-    first, second = new_run(), new_run(Experiment(**vars(SMALL) | {"seed": 1}))
-    first.advance(20)
-    second.advance(20)
-    assert not first.snapshot().losses.equal(second.snapshot().losses)
-
-
-def test_all_checkpoints_start_from_the_same_noise(new_run):
-    """Else the particles would jump about from one to the next."""
-    run = new_run()
-    start = run._lanes[0].start.clone()
-    run.advance(1)
-    first = run.snapshot().checkpoints[-1].samples
-    run.pause()
-    assert run._lanes[0].start.equal(start)
-    again = new_run()
-    again.advance(1)
-    assert again.snapshot().checkpoints[-1].samples.equal(first)
-
-
-def test_the_predictor_stays_as_it_was(new_run):
-    run = new_run()
-    run.advance(10)
-    model, steps = run.predictor()
-    x, t = torch.randn(5, 2), torch.full((5,), 3)
-    before = model(x, t).clone()
-    run.advance(10)
-    assert steps == 10
-    assert model(x, t).equal(before)
-    assert not run.predictor()[0](x, t).equal(before)
-
-
-def test_an_explosion_stops_the_run_for_good(new_run):
-    run = new_run(Experiment(**vars(SMALL) | {"lr": 1e3, "width": 32, "depth": 2}))
+def test_an_error_stops_one_run_with_a_sentence_and_no_other():
+    sound, (_one, run) = Run(SMALL), broken()
+    sound.start()
     run.start()
     wait_for(lambda: not run.running)
-    now = run.snapshot()
-    assert now.diverged_at is not None
-    assert now.step == now.diverged_at + 1
-    assert now.checkpoints[-1].step == now.step
-    assert now.checkpoints[-1].samples.isfinite().all()
-    for again in (run.start, lambda: run.advance(1)):
-        again()
-        assert not run.running
-        assert run.step == now.step
+    problem = run.snapshot().problem
+    assert problem is not None
+    assert problem.sentence == words("live.failed")
+    with pytest.raises(Failed, match="error on the server"):
+        run.advance(1)
+    run.pause()
+    assert run.step == 0
+    step = sound.step
+    wait_for(lambda: sound.step > step)
+    assert sound.snapshot().problem is None
 
 
-def test_what_goes_wrong_in_one_run_stops_no_other(new_run, caplog):
-    class Broken(Run):
-        def work(self) -> bool:
-            raise MemoryError("too little")
-
-    broken, sound = new_run(kind=Broken), new_run()
-    broken.start()
-    wait_for(lambda: not broken.running)
-    sound.start()
-    wait_for(lambda: sound.step >= 20)
-    assert "too little" in caplog.text
+def test_what_cannot_be_trained_at_all_is_refused_with_a_sentence():
+    experiment = ImageExperiment(T=10, batch=8, n=60, data="two-pixel")
+    with pytest.raises(Failed):
+        ImageRun(experiment, experiment.images(), state={"step": 3})
+    Run(SMALL).advance(1)  # nobody else is harmed
 
 
-def test_a_pause_at_any_moment_is_a_pause(new_run):
-    run = new_run()
+def kill_worker(run: Run) -> None:
+    """kill -9, and wait until there is a new one."""
+    old = run._link.pid
+    os.kill(old, signal.SIGKILL)
+    wait_for(lambda: run._link.pid != old)
 
-    class Trainer:
-        """Another thread presses pause just when work() looks whether the loss has exploded."""
 
-        step = 0
-        losses = torch.empty(0)
+@POSIX
+def test_a_killed_worker_comes_back_with_every_run():
+    running, paused, fresh = (Run(replace(SMALL, seed=seed)) for seed in range(3))
+    paused.advance(30)
+    running.advance(40)  # saved here
+    running.start()
+    wait_for(lambda: running.step >= 150)
+    samples = paused.snapshot().checkpoints[-1].samples
+    kill_worker(running)
+    wait_for(lambda: running.snapshot().lost is not None)
+    assert running.running and not paused.running
+    now = running.snapshot()
+    assert now.lost >= 100
+    assert now.step >= 40
 
-        def advance(self, n: int) -> None:
-            self.step += n
+    wait_for(lambda: running.step >= 60)
+    running.pause()
+    assert as_the_trainer_does(running)
+    steps = [point.step for point in running.snapshot().checkpoints]
+    assert steps[:2] == [0, 40]
+    assert running.snapshot().lost is None  # it has been read
 
-        @property
-        def diverged_at(self) -> None:
-            run.running = False
+    assert (paused.step, paused.snapshot().lost) == (30, None)
+    assert paused.snapshot().checkpoints[-1].samples.equal(samples)
+    for run in (paused, fresh):
+        run.advance(10)
+        assert as_the_trainer_does(run)
 
-    (lane,) = run._lanes
-    lane.trainer = Trainer()
-    run.running = True
-    run._checkpoint = lambda: None
-    run.work()
-    assert not run.running
+
+@POSIX
+def test_who_waits_when_the_worker_is_killed_gets_what_was_asked_for():
+    run = Run(replace(SMALL, width=64))
+    done: list[int] = []
+    waiting = threading.Thread(target=lambda: (run.advance(2000), done.append(run.step)), daemon=True)
+    waiting.start()
+    wait_for(lambda: run.step > 0)
+    kill_worker(run)
+    waiting.join(timeout=120)
+    assert done == [2000]
+    assert as_the_trainer_does(run)
+
+
+@POSIX
+def test_a_run_that_kills_its_worker_twice_is_left_alone_and_can_be_tried_again():
+    run, other = Run(SMALL), Run(SMALL)
+    other.advance(5)
+    run.start()
+    for _ in range(2):
+        wait_for(lambda: run._link._turn == run._key)
+        kill_worker(run)
+    wait_for(lambda: not run.running)
+    problem = run.snapshot().problem
+    assert problem is not None and problem.key == "live.deadly"
+    other.advance(5)  # the new worker does not have it
+    assert run.step == 0
+    assert unknown(run)
+    run.start()
+    wait_for(lambda: run.step > 0)
+    assert run.snapshot().problem is None
+
+
+@POSIX
+def test_a_worker_that_hangs_is_replaced(monkeypatch):
+    run = Run(SMALL)
+    run.advance(10)
+    old = run._link.pid
+    os.kill(old, signal.SIGSTOP)
+    waiting = threading.Thread(target=lambda: run.advance(10), daemon=True)
+    waiting.start()
+    monkeypatch.setattr(link, "PATIENCE", 0.5)
+    wait_for(lambda: run._link.pid != old)
+    monkeypatch.undo()
+    waiting.join(timeout=120)
+    assert run.step == 20
+    assert as_the_trainer_does(run)
+
+
+def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(live, "ATTEMPTS", 2)
+    monkeypatch.setattr(live, "_LINKS", (link.Link(),))
+    try:
+        with pytest.raises(Failed, match="does not start"):
+            Run(SMALL)
+    finally:
+        live._LINKS[0].close()
+
+
+# ---------------------------------------------------------------- processes
+
+
+def test_runs_are_spread_over_the_workers(monkeypatch):
+    links = link.Link(), link.Link()
+    monkeypatch.setattr(live, "_LINKS", links)
+    live.prepare()
+    try:
+        runs = [Run(SMALL) for _ in range(4)]
+        pids = [run._link.pid for run in runs]
+        assert sorted(pids.count(pid) for pid in set(pids)) == [2, 2]
+        assert len(live.load().memory) == 2
+        for run in runs:
+            run.advance(2)
+            assert as_the_trainer_does(run)
+    finally:
+        for one in links:
+            one.close()
+
+
+PROGRAM = """
+import sys, time
+from toydiff.experiment import Experiment
+from toydiff.ui.live import Run
+run = Run(Experiment(points=50, particles=4))
+run.start()
+while run.step < 20:
+    time.sleep(0.01)
+print("trains", flush=True)
+"""
+
+
+def started(more: str = "") -> subprocess.Popen[str]:
+    """A program that trains; its stderr stays open until its worker has ended too."""
+    arguments = [sys.executable, "-c", PROGRAM + more]
+    process = subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "trains"
+    return process
 
 
 def test_a_process_that_ends_while_training_ends_well():
-    program = (
-        "import time; from toydiff.experiment import Experiment; from toydiff.ui.live import Run\n"
-        "run = Run(Experiment(points=50, particles=4)); run.start(); time.sleep(0.5)"
+    process = started()
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+
+
+@POSIX
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_does_not_outlive_the_app(end):
+    process = started("time.sleep(600)")
+    process.send_signal(end)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (-end, "")
+
+
+@POSIX
+def test_ctrl_c_says_nothing_of_the_worker():
+    process = started(
+        "try:\n    print('here', flush=True)\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    print('interrupted')"
     )
-    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stderr
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "here"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
+    out, errors = process.communicate(timeout=120)
+    assert (process.returncode, out.strip(), errors) == (0, "interrupted", "")

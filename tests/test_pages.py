@@ -34,10 +34,10 @@ def nothing_goes_on(monkeypatch) -> Iterator[None]:
     """No training survives its test."""
     from toydiff.ui import live
 
-    monkeypatch.setattr(live, "SAMPLES", 256)
+    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
     yield
-    for run in list(live._workshop._runs):
-        run.pause()
+    for training in live.trainings():
+        training.running = False
 
 
 def open_page(lesson: str, **params: str) -> AppTest:

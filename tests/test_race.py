@@ -8,7 +8,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from tests.test_live import SMALL, wait_for
+from tests.test_live import PACE, SMALL, stop_all, wait_for
 from tests.test_player import Film, unpacked
 from toydiff.draw import charts
 from toydiff.experiment import CHOICES, Experiment
@@ -22,10 +22,9 @@ EXPLODES = replace(SMALL, lr=1e3, width=32, depth=2)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> Iterator[None]:
     """Few samples, and no training survives its test."""
-    monkeypatch.setattr(live, "SAMPLES", 64)
+    monkeypatch.setattr(live, "PACE", PACE)
     yield
-    for training in list(live._workshop._runs):
-        training.pause()
+    stop_all()
 
 
 def same(lane: live.Snapshot, other: live.Snapshot) -> bool:
@@ -63,19 +62,7 @@ def test_a_lane_knows_nothing_of_its_place():
     assert same(first[1], second[0])
 
 
-def test_slices_train_both_alike():
-    race = Race(SMALL, OTHERS[0])
-    race.running = True
-    while race.step < 50:
-        assert race.work()
-        assert len({len(lane.losses) for lane in race.snapshot().lanes}) == 1
-    at_once = Race(SMALL, OTHERS[0])
-    at_once.advance(race.step)
-    for lane, expected in zip(race.snapshot().lanes, at_once.snapshot().lanes, strict=True):
-        assert lane.losses.equal(expected.losses)
-
-
-def test_a_race_trains_in_the_thread_until_it_is_paused():
+def test_a_race_trains_in_the_worker_until_it_is_paused():
     race = Race(SMALL, OTHERS[0])
     race.start()
     assert race.snapshot().running
@@ -85,7 +72,6 @@ def test_a_race_trains_in_the_thread_until_it_is_paused():
     assert not now.running
     assert [len(lane.losses) for lane in now.lanes] == [now.step, now.step]
     assert [lane.checkpoints[-1].step for lane in now.lanes] == [now.step, now.step]
-    assert not race.work()
 
 
 def test_the_predictors_are_those_of_the_lanes():
@@ -100,18 +86,10 @@ def test_the_predictors_are_those_of_the_lanes():
         assert model(x, t).equal(alone.predictor()[0](x, t))
 
 
-def test_a_race_waits_when_nobody_is_there():
-    race = Race(SMALL, OTHERS[0], alive=lambda: False)
-    race.running = True
-    assert not race.work()
-    assert race.step == 0
-
-
 @pytest.mark.parametrize("calm", [SMALL, *OTHERS])
 @pytest.mark.parametrize("place", [0, 1])
 def test_where_one_explodes_both_stop_at_the_same_step(calm, place):
     race = Race(EXPLODES, calm) if place == 0 else Race(calm, EXPLODES)
-    race.running = True
     race.advance(30)
     now = race.snapshot()
     assert not now.running
@@ -133,11 +111,11 @@ def test_where_one_explodes_both_stop_at_the_same_step(calm, place):
 
 @pytest.mark.parametrize("experiment", [SMALL, OTHERS[0]])
 def test_the_field_error_is_the_distance_from_the_exact_predictor(experiment, monkeypatch):
-    monkeypatch.setattr(live, "SAMPLES", 5000)
+    monkeypatch.setattr(live, "PACE", PACE._replace(samples=5000))
     race = Race(replace(experiment, lr=0.02), SMALL)
     race.advance(100)
     schedule, data, exact = experiment.noise_schedule(), experiment.data(), experiment.exact()
-    model, generator = race._lanes[0].trainer.predictor, torch.Generator().manual_seed(9)
+    model, generator = race.predictors()[0][0], torch.Generator().manual_seed(9)
     expected = 0.0
     for t in range(1, experiment.T + 1):
         eps = torch.randn(5000, 2, generator=generator)
@@ -351,3 +329,25 @@ def test_an_exploding_loss_is_explained():
     assert at.button(key="time-go").disabled
     assert at.button(key="time-one").disabled
     assert not at.button(key="time-reset").disabled
+
+
+def test_what_went_wrong_on_the_server_is_said(monkeypatch):
+    at = press(opened(), "time-one")
+    now = race_of(at).snapshot()
+    monkeypatch.setattr(Race, "snapshot", lambda race: now._replace(lost=1234))
+    assert [warning.value for warning in fine(at.run()).warning] == [words("live.lost", steps="1,234")]
+    problem = live.Trouble("live.no_memory", {})
+    monkeypatch.setattr(Race, "snapshot", lambda race: now._replace(problem=problem))
+    at = fine(at.run())
+    assert not at.warning
+    assert [error.value for error in at.error] == [words("live.no_memory")]
+
+
+def test_a_step_that_fails_is_said(monkeypatch):
+    def fails(race, n, picture=True):
+        race._record.stop(live.Trouble("live.failed", {}))
+        raise live.Failed
+
+    at = opened()
+    monkeypatch.setattr(Race, "advance", fails)
+    assert [error.value for error in press(at, "time-one").error] == [words("live.failed")]

@@ -22,7 +22,7 @@ SMALL = Experiment(points=200, T=20, particles=16)
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
     """Behind the checkpoints of the race."""
-    monkeypatch.setattr(live, "SAMPLES", 256)
+    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
 
 
 def films(at) -> list[Film]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import streamlit as st
@@ -11,7 +12,7 @@ from toydiff import own
 from toydiff.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Snapshot
+from toydiff.ui.live import Failed, ImageRun, Race, RaceSnapshot, Run, Snapshot
 from toydiff.ui.sessions import room
 
 # Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.
@@ -61,9 +62,14 @@ def training_buttons(
     fresh: Callable[[], object] = state.fresh_run,
     key: str = "",
 ) -> None:
-    """Start or pause, one step, reset, which asks for a `fresh` one. `key`: what the keys of the buttons begin with."""
+    """Start or pause, one step, reset, which asks for a `fresh` one; and a sentence for what went wrong on the server.
+    `key`: what the keys of the buttons begin with."""
     stopped = now.diverged_at is not None
     may = say_if_not_allowed()
+    if now.problem is not None:
+        st.error(now.problem.sentence)
+    if now.lost is not None:
+        st.warning(words("live.lost", steps=f"{now.lost:,}"))
     with st.container(horizontal=True):
         label = "pause" if now.running else "resume" if now.step else "start"
         icon = ":material/pause:" if now.running else ":material/play_arrow:"
@@ -74,7 +80,8 @@ def training_buttons(
             st.rerun()
         one = words("train.one")
         if st.button(one, icon=":material/skip_next:", disabled=now.running or stopped or not may, key=f"{key}one"):
-            state.only(training).advance(1)
+            with suppress(Failed):  # the snapshot says why
+                state.only(training).advance(1)
             st.rerun()
         reset = words("train.reset")
         if st.button(reset, icon=":material/restart_alt:", disabled=now.step == 0, key=f"{key}reset"):

@@ -1,255 +1,288 @@
 """Live training: the one seam between the pages and whatever advances the trainers. Knows no Streamlit.
 
-One thread trains for all sessions, in turn, a slice of time each: a thread per student would fight for the
-interpreter. A page only starts and pauses, and reads snapshots.
+A page only starts and pauses, and reads snapshots. The training itself is done by a worker, a process of its own: it
+does not hold this interpreter up, and if it dies, every training goes on in a new one from its last saved state.
+
+live.py       what pages hold          workshop.py   what trains
+link.py       the way to the worker    worker.py     the process around it
+snapshots.py  what is seen of it       pipe.py       how messages travel
 """
 
 from __future__ import annotations
 
-import atexit
-import logging
-import math
+import itertools
+import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
-from functools import lru_cache
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
 
-from toydiff import checkpoint
+from toydiff import own
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
-from toydiff.field import Probe
-from toydiff.image_experiment import ImageExperiment, usual_device
+from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
-from toydiff.judge import Judge
-from toydiff.metrics import Ruler
-from toydiff.trajectory import Trajectory
+from toydiff.own import Own
+from toydiff.text import words
+from toydiff.ui.link import Died, Link
+from toydiff.ui.snapshots import (
+    Checkpoint,
+    Failed,
+    RaceSnapshot,
+    Record,
+    Snapshot,
+    Trouble,
+    Unknown,
+    Update,
+)
+from toydiff.ui.workshop import Order, Pace, Saved, judge
 
-SLICE = 0.05  # seconds of training before it is another run's turn
-REFRESH = 1.0  # seconds between two checkpoints
-CHECKPOINTS = 60  # at most; then every second one of the older half goes
-SAMPLES = 2000  # that the quality is measured with
-JUMPS = 100  # of the DDPM runs behind the checkpoints, where T is larger
-IMAGES, IMAGE_JUMPS = 36, 25  # the same for images: how many are shown and judged, and the jumps that they take
+__all__ = [
+    "Checkpoint",
+    "Failed",
+    "ImageRun",
+    "Race",
+    "RaceSnapshot",
+    "Run",
+    "Snapshot",
+    "Training",
+    "Trouble",
+    "judge",
+]
 
+WORKERS = max(1, int(os.environ.get("TOYDIFF_WORKERS", 1)))  # processes that train
+PACE = Pace()
+SAMPLES, IMAGES = PACE.samples, PACE.images
 
-class Checkpoint(NamedTuple):
-    """What the network could do after `step` steps."""
+PARKED = 60.0  # seconds without anybody after which a training gives its memory back
+DEATHS = 2  # of a worker, at work on one training, without a state in between: it is not tried again by itself
+ATTEMPTS = 10  # to get an answer, each from a new worker
 
-    step: int
-    seconds: float  # of training until then, sampling included
-    samples: Tensor  # (particles, 2), or (IMAGES, C, H, W): DDPM, always from the same x_T with the same z
-    ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor; of images, `Judge.share`
-    error: float  # measured in a race: root mean square of |eps_theta - eps*| over all t and x_t ~ q(x_t); else nan
-
-
-class Snapshot(NamedTuple):
-    """A run, or one lane of a race, at one moment."""
-
-    step: int
-    seconds: float
-    speed: float  # steps per second, lately
-    running: bool
-    diverged_at: int | None
-    losses: Tensor  # (step,)
-    checkpoints: tuple[Checkpoint, ...]
-
-    @property
-    def trajectory(self) -> Trajectory:
-        """The checkpoints as a film: the clock counts training steps, each frame is what the samples were then."""
-        x = torch.stack([point.samples for point in self.checkpoints])
-        return Trajectory(torch.tensor([point.step for point in self.checkpoints]), x, x, x)
-
-
-class RaceSnapshot(NamedTuple):
-    """A race at one moment. What stands here, and the steps of the checkpoints, is the same for all lanes."""
-
-    step: int
-    seconds: float
-    speed: float
-    running: bool
-    diverged_at: int | None  # where a lane diverged: all of them stopped there
-    lanes: tuple[Snapshot, ...]
-
-
-class _Lane:
-    """One network that trains, and what its pictures are made and measured with."""
-
-    stride = 10  # steps between two looks at the clock
-    refresh = REFRESH
-
-    def __init__(self, experiment: Experiment, compared: bool) -> None:
-        self.experiment = experiment
-        self.trainer = experiment.trainer()
-        self.start = experiment.start(SAMPLES)
-        self._ruler = _ruler(experiment.dataset, experiment.points, experiment.seed, SAMPLES)
-        self._probe = _probe(experiment) if compared else None
-
-    def picture(self) -> tuple[Tensor, float, float]:
-        """Samples (particles, 2), their ratio, and the error: the last three of a Checkpoint."""
-        experiment, predictor = self.experiment, self.trainer.predictor
-        brief = replace(experiment, steps=min(experiment.T, JUMPS))
-        samples = brief.reverse(predictor, "ddpm", self.start).end
-        error = self._probe.error(predictor).square().mean().sqrt().item() if self._probe else math.nan
-        return samples[: experiment.particles], self._ruler.ratio(samples), error
-
-
-class _ImageLane:
-    """The same for images: steps and pictures are slow, so there are fewer of both."""
-
-    stride = 1
-    refresh = 5 * REFRESH
-
-    def __init__(self, experiment: ImageExperiment, images: Images, state: dict[str, Any] | None = None) -> None:
-        self.experiment, self.images = experiment, images
-        self.trainer = experiment.trainer(images, usual_device())
-        if state is not None:
-            self.trainer.load_state_dict(state)
-        self.start = experiment.start(IMAGES, images.shape).to(self.trainer.device)
-
-    def picture(self) -> tuple[Tensor, float, float]:
-        """Samples (IMAGES, C, H, W) and, of digits, how much the judge takes them for such; else nan."""
-        predictor, steps = self.trainer.predictor, min(self.experiment.T, IMAGE_JUMPS)
-        samples = self.experiment.reverse(predictor, "ddpm", self.start, steps).end.cpu()
-        share = judge().share(self.images, samples) if self.experiment.data == "digits" else math.nan
-        return samples, share, math.nan
+_LINKS = tuple(Link() for _ in range(WORKERS))
+_keys = itertools.count()
 
 
 class Training:
     """Networks that train side by side, always the same number of steps: start, pause, one step. A reset is a new
-    one."""
+    one. It is dropped, with all its memory, once nobody holds this any more.
 
-    def __init__(self, *lanes: _Lane | _ImageLane, alive: Callable[[], bool]) -> None:
-        self.running = False
-        self._alive = alive  # is anybody there to watch? asked before every slice
-        self._lock = threading.RLock()
-        self._lanes = lanes
-        self._seconds = self._speed = 0.0
-        self._checkpoints: list[tuple[Checkpoint, ...]] = []  # at each moment one of every lane
-        self._checkpoint()
-        self._publish()
+    ValueError, with a sentence, if it cannot be trained at all.
+    """
+
+    def __init__(self, order: Order, alive: Callable[[], bool]) -> None:
+        self._order, self._alive = order, alive
+        self._key, self._link = next(_keys), min(_LINKS, key=lambda link: len(link.listeners()))
+        self._record = Record(len(order.experiments))
+        self._saved: Saved | None = None  # the last state; None: the worker has only just been told
+        self._wanted, self._command = False, 0  # what was said last, and the number of that
+        self._lost: int | None = None
+        self._deaths = 0
+        self._parked: Future[Any] | None = None  # the worker does not have it, or will not from now on
+        self._left: float | None = None  # since when nobody is there
+        self._known: tuple[tuple[Model, ...], int] | None = None
+        self._link.start()
+        self._link.listen(self._key, self)
+        weakref.finalize(self, self._link.send, "drop", self._key).atexit = False
+        self._device: str = self._ask("new", lambda: (order,))
 
     @property
     def step(self) -> int:
-        return self._lanes[0].trainer.step
+        return self._newest.step
 
     @property
     def diverged_at(self) -> int | None:
-        return next((at for lane in self._lanes if (at := lane.trainer.diverged_at) is not None), None)
+        return next((lane.diverged_at for lane in self._record.now[1] if lane.diverged_at is not None), None)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is to train: what was said last, until the worker has heard it."""
+        command, lanes = self._record.now
+        return lanes[0].running if lanes and command == self._command else self._wanted
+
+    @running.setter
+    def running(self, wanted: bool) -> None:
+        with self._link.lock:
+            self._say("start" if wanted else "stop")
 
     def start(self) -> None:
+        self._wake()
+        self._forgive()
         self.running = self.diverged_at is None
-        _workshop.add(self)
 
     def pause(self) -> None:
-        self.running = False
-        with self._lock:  # waits for the slice at hand
-            self._checkpoint()
-            self._publish()
+        """Returns when it stands still, and there is a picture of the network as it is."""
+        with self._link.lock:
+            self._say("stop")
+            if self._parked is not None:
+                return
+        self._forgive()
+        with suppress(Failed):
+            self._ask("pause", lambda: (self._command,))
 
     def advance(self, n: int, picture: bool = True) -> None:
-        """n steps here and now, while the caller waits. Without the picture, if more is to follow at once."""
-        with self._lock:
-            began = time.monotonic()
-            self._advance(n)
-            self._seconds += time.monotonic() - began
-            if self.diverged_at is not None:
-                self.running = False
-            if picture:
-                self._checkpoint()
-            self._publish()
-
-    def work(self) -> bool:
-        """One slice of training, if it is wanted: the workshop calls this. False: there was nothing to do."""
-        if not (self.running and self._alive()):
-            return False
-        with self._lock:
-            began, first = time.monotonic(), self.step
-            while self.running and self.diverged_at is None and time.monotonic() - began < SLICE:
-                self._advance(self._lanes[0].stride)
-            seconds = time.monotonic() - began
-            self._seconds += seconds
-            speed = (self.step - first) / seconds
-            self._speed = 0.8 * self._speed + 0.2 * speed if self._speed else speed
-            newest = self._checkpoints[-1][0]
-            # the very first seconds are the most exciting ones: two pictures more
-            refresh = self._lanes[0].refresh
-            due = refresh if newest.seconds >= refresh else refresh / 3
-            stops = not self.running or self.diverged_at is not None
-            if self._seconds - newest.seconds >= due or stops:
-                self._checkpoint()
-            self._publish()
-            if stops:  # said last: who sees it finds the last picture published
-                self.running = False
-        return True
-
-    def _advance(self, n: int) -> None:
-        """n steps in every lane. Where the loss of one explodes, all stop at that step."""
-        if self.diverged_at is not None:
-            return
-        *others, last = (lane.trainer for lane in self._lanes)
-        before = [trainer.state_dict() for trainer in others]
+        """n steps, while the caller waits. Without the picture, if more is to follow at once. Failed if it cannot."""
+        self._forgive()
         end = self.step + n
-        for trainer in (*others, last):
-            trainer.advance(end - trainer.step)
-            end = trainer.step
-        for trainer, state in zip(others, before, strict=True):
-            if trainer.step > end:  # it did not know yet: back, and the same steps again, up to there
-                trainer.load_state_dict(state)
-                trainer.advance(end - trainer.step)
+        self._ask("advance", lambda: (end - self.step, picture))
+        problem = self._newest.problem
+        if problem is not None:
+            raise Failed(problem.sentence)
 
-    def _publish(self) -> None:
-        # losses are only ever added: what a view of them shows does not change
-        self._published = tuple(
-            Snapshot(
-                self.step,
-                self._seconds,
-                self._speed,
-                self.running,
-                lane.trainer.diverged_at,
-                lane.trainer.losses,
-                checkpoints,
-            )
-            for lane, checkpoints in zip(self._lanes, zip(*self._checkpoints, strict=True), strict=True)
-        )
+    # ---------------------------------------------------------------- for the link
 
-    def _checkpoint(self) -> None:
-        if self._checkpoints and self._checkpoints[-1][0].step == self.step:
+    def heard(self, what: str, *more: Any) -> None:
+        """News from the worker."""
+        (news,) = more
+        if isinstance(news, Update):
+            self._record.apply(news)
+        elif isinstance(news, Saved):
+            self._saved, self._deaths = news, 0
+        elif isinstance(news, Trouble):
+            self._give_up(news)
+
+    def revive(self, guilty: bool) -> None:
+        """There is a new worker: go on in it. guilty: the old one died at work on this very training."""
+        self._deaths += guilty
+        if self._saved is None or self._parked is not None:
+            return  # whoever waits for it asks again
+        if self._deaths < DEATHS:
+            self._load()
+        else:
+            self._back(self._saved)
+            self._give_up(Trouble("live.deadly", {}))
+
+    def look_after(self) -> None:
+        """Where nobody is there it does not train, and after a while gives its memory back."""
+        there, now = True, time.monotonic()
+        with suppress(Exception):  # a session that ends while it is asked about
+            there = self._alive()
+        with self._link.lock:
+            if there and self._left is not None:
+                self._left = None
+                if self._parked is None:
+                    self._link.send("there", self._key, True)
+                elif self._newest.problem is None:
+                    threading.Thread(target=self._wake, daemon=True).start()  # it may have to wait
+            elif not there and self._left is None:
+                self._left = now
+                self._link.send("there", self._key, False)
+            elif self._left is not None and now - self._left > PARKED and self._parked is None and self._saved:
+                self._parked = self._link.ask("park", self._key)
+
+    # ---------------------------------------------------------------- how
+
+    @property
+    def _newest(self) -> Snapshot:
+        return self._record.now[1][0]
+
+    @property
+    def _networks(self) -> tuple[tuple[Model, ...], int]:
+        known = self._known
+        if known is None or self.running or known[1] != self.step:
+            known = self._known = self._ask("predictors")
+        return known
+
+    def _lanes(self) -> tuple[Snapshot, ...]:
+        running, lost = self.running, self._lost
+        return tuple(lane._replace(running=running, lost=lost) for lane in self._record.now[1])
+
+    def _say(self, what: str) -> None:
+        """Start or stop, without waiting."""
+        self._command += 1
+        self._wanted = what == "start"
+        self._link.send(what, self._key, self._command)
+
+    def _ask(self, what: str, more: Callable[[], tuple[Any, ...]] = tuple) -> Any:
+        """The worker's answer; if it dies before, that of the next one. Failed, with a sentence."""
+        for _ in range(ATTEMPTS):
+            if what != "new":
+                self._wake()
+            try:
+                return self._link.ask(what, self._key, *more()).result()
+            except Died:
+                if self._deaths >= DEATHS:
+                    raise Failed(words("live.deadly")) from None
+            except Unknown:
+                problem = self._newest.problem or Trouble("live.failed", {})
+                raise Failed(problem.sentence) from None
+        raise Failed(words("live.no_process"))
+
+    def _wake(self) -> None:
+        """Make sure that the worker has it."""
+        parked = self._parked
+        if parked is None:
             return
-        began = time.monotonic()
-        pictures = [lane.picture() for lane in self._lanes]
-        if self._checkpoints:  # the picture of the untrained network is not training time
-            self._seconds += time.monotonic() - began
-        self._checkpoints.append(tuple(Checkpoint(self.step, self._seconds, *picture) for picture in pictures))
-        if len(self._checkpoints) > CHECKPOINTS:
-            half = CHECKPOINTS // 2
-            self._checkpoints = self._checkpoints[:half:2] + self._checkpoints[half:]
+        wait([parked])
+        with self._link.lock:
+            if self._parked is parked:
+                self._parked = None
+                self._load()
+
+    def _load(self) -> None:
+        """Give it to the worker as it was when it was saved last."""
+        assert self._saved is not None
+        wanted, saved = self.running, self._saved
+        self._back(saved)
+        there = {point.step for point in self._newest.checkpoints}
+        marks = tuple(mark for mark in saved.marks if mark[0] in there)
+        saved = saved._replace(marks=marks, losses=self._record.losses(saved.step))
+        self._link.send("new", self._key, self._order._replace(saved=saved))
+        if self._left is not None:
+            self._link.send("there", self._key, False)
+        self._say("start" if wanted else "stop")
+
+    def _back(self, saved: Saved) -> None:
+        lost = self.step - saved.step
+        if lost > 0:
+            self._record.cut(saved.step, saved.seconds)
+            self._lost = lost
+
+    def _give_up(self, problem: Trouble) -> None:
+        """The worker has it no more, and only a person can bring it back."""
+        self._wanted = False
+        self._record.stop(problem)
+        self._parked = Future()
+        self._parked.set_result(None)
+
+    def _forgive(self) -> None:
+        """A person acts: what was said before is read."""
+        self._lost, self._deaths = None, 0
 
 
 class _OneLane(Training):
     """The training of one network."""
 
-    def predictor(self) -> tuple[Model, int]:
-        """The averaged network as it is now, and after how many steps."""
-        with self._lock:
-            return self._lanes[0].trainer.predictor, self.step
-
     def snapshot(self) -> Snapshot:
-        """The run as it was after the last slice. Never waits: a page that asks is not held up by training."""
-        return self._published[0]._replace(running=self.running)
+        """The run as it was lately. Never waits: a page that asks is not held up by training."""
+        return self._lanes()[0]
+
+    def predictor(self) -> tuple[Model, int]:
+        """The averaged network as it is now, on the CPU, and after how many steps."""
+        (network,), step = self._networks
+        return network, step
+
+    def packed(self, lesson: Experiment | ImageExperiment | None = None) -> bytes:
+        """All of it as a file, `checkpoint.pack`. lesson: the settings to put in, if not those of the training."""
+        content: bytes = self._ask("file", lambda: (lesson,))
+        return content
 
 
 class Run(_OneLane):
-    """The training of one experiment."""
+    """The training of one experiment. state: of a Trainer, to go on from there."""
 
-    def __init__(self, experiment: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        alive: Callable[[], bool] = lambda: True,
+        state: dict[str, Any] | None = None,
+    ) -> None:
         self.experiment = experiment
-        super().__init__(_Lane(experiment, compared=False), alive=alive)
+        super().__init__(Order((experiment,), PACE, brought=_brought(experiment), state=state), alive)
 
 
 class ImageRun(_OneLane):
@@ -263,19 +296,9 @@ class ImageRun(_OneLane):
         state: dict[str, Any] | None = None,
     ) -> None:
         self.experiment, self.images = experiment, images
-        lane = _ImageLane(experiment, images, state)
-        self.device = lane.trainer.device
-        super().__init__(lane, alive=alive)
-
-    def predictor(self) -> tuple[Model, int]:
-        """The averaged network as it is now, on the CPU, and after how many steps."""
-        network, step = super().predictor()
-        return network.cpu() if isinstance(network, nn.Module) else network, step
-
-    def packed(self) -> bytes:
-        """All of it as a file, `checkpoint.pack`."""
-        with self._lock:
-            return checkpoint.pack(self._lanes[0].trainer, self.experiment)
+        order = Order((experiment,), PACE, brought=_brought(experiment), images=images, state=state)
+        super().__init__(order, alive)
+        self.device = torch.device(self._device)  # the worker's: this process never touches a graphics card
 
 
 class Race(Training):
@@ -283,83 +306,49 @@ class Race(Training):
 
     def __init__(self, *experiments: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
         self.experiments = experiments
-        super().__init__(*(_Lane(experiment, compared=True) for experiment in experiments), alive=alive)
+        super().__init__(Order(experiments, PACE, compared=True, brought=_brought(*experiments)), alive)
 
     def snapshot(self) -> RaceSnapshot:
-        """The race as it was after the last slice. Never waits."""
-        lanes = self._published  # read once: the training thread puts a new one in its place
+        """The race as it was lately. Never waits."""
+        lanes = self._lanes()
         stopped = [lane.diverged_at for lane in lanes if lane.diverged_at is not None]
-        step, seconds, speed, *_ = lanes[0]
-        return RaceSnapshot(step, seconds, speed, self.running, stopped[0] if stopped else None, lanes)
+        step, seconds, speed, running, *_ = first = lanes[0]
+        diverged_at = stopped[0] if stopped else None
+        return RaceSnapshot(step, seconds, speed, running, diverged_at, lanes, first.problem, first.lost)
 
     def predictors(self) -> tuple[tuple[Model, ...], int]:
         """The averaged network of each lane as it is now, and after how many steps."""
-        with self._lock:
-            return tuple(lane.trainer.predictor for lane in self._lanes), self.step
+        return self._networks
 
 
-@lru_cache(maxsize=16)  # half a second each: not again for the other lane, not again for a reset
-def _ruler(dataset: str, points: int, seed: int, n: int) -> Ruler:
-    return Ruler(Experiment(dataset=dataset, points=points, seed=seed).data(), n)
+class Load(NamedTuple):
+    """What the server is doing."""
+
+    trainings: int  # that somebody holds,
+    running: int  # and those of them that are to train
+    steps: float  # per second, of all together
+    memory: tuple[int | None, ...]  # bytes that each worker holds, where that can be known
 
 
-@lru_cache(maxsize=1)
-def judge() -> Judge:
-    """Half a second to train it: once per server."""
-    return Judge()
+def prepare() -> None:
+    """Start the workers: it takes them seconds until they can train."""
+    for link in _LINKS:
+        link.start()
 
 
-def _probe(experiment: Experiment) -> Probe:
-    """About SAMPLES noisy points, of every t as many, and the exact answers for them."""
-    times, n = torch.arange(1, experiment.T + 1), max(1, SAMPLES // experiment.T)
-    return Probe(experiment.exact(), experiment.noise_schedule(), experiment.data(), times, n)
+def trainings() -> list[Training]:
+    """All that somebody holds."""
+    return [training for link in _LINKS for training in link.listeners()]
 
 
-class _Workshop:
-    """The thread that trains: every run or race that wants it gets a slice, one after the other."""
-
-    def __init__(self) -> None:
-        self._runs: weakref.WeakSet[Training] = weakref.WeakSet()  # one nobody holds any more is gone
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-        atexit.register(self.close)  # a thread that dies inside torch takes the whole process down with it
-
-    def add(self, run: Training) -> None:
-        with self._lock:
-            self._runs.add(run)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="training", daemon=True)
-                self._thread.start()
-        self._wake.set()
-
-    def close(self) -> None:
-        """End the thread, after the slice at hand."""
-        self._closed = True
-        if self._thread is not None:
-            self._thread.join(timeout=5)
-
-    def _work(self) -> None:
-        torch.set_num_threads(1)  # faster than two for networks this small, and a core is left to the app
-        while not self._closed:
-            with self._lock:
-                runs = list(self._runs)
-            worked = [_turn(run) for run in runs if not self._closed]
-            del runs  # or this thread would keep the last one alive
-            if not any(worked):
-                self._wake.clear()
-                self._wake.wait(0.2)
+def load() -> Load:
+    """What the server is doing, lately."""
+    held, beats = trainings(), [link.beat for link in _LINKS]
+    running = sum(training.running for training in held)
+    return Load(len(held), running, sum(beat.steps for beat in beats), tuple(beat.memory for beat in beats))
 
 
-def _turn(run: Training) -> bool:
-    """One slice of one run. What goes wrong in it, say too little memory, ends this run and no other."""
-    try:
-        return run.work()
-    except Exception:
-        run.running = False
-        logging.getLogger(__name__).exception("a training stopped")
-        return False
-
-
-_workshop = _Workshop()
+def _brought(*experiments: Experiment | ImageExperiment) -> tuple[Own, ...]:
+    """The data of somebody's own that these name: the worker cannot find it."""
+    keys = {getattr(experiment, experiment.brought) for experiment in experiments}
+    return tuple(own.find(key) for key in keys if own.is_key(key))

@@ -15,7 +15,7 @@ from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
 from toydiff.ui import runs, sessions, state, teacher
 from toydiff.ui.controls import control, say_if_not_allowed, training_buttons
-from toydiff.ui.live import Run, Snapshot
+from toydiff.ui.live import Failed, Run, Snapshot
 from toydiff.ui.process import prepare
 
 PAGES = {
@@ -177,9 +177,10 @@ def train_now(steps: int) -> None:
     run = state.fresh_run()
     state.only(run)
     bar = st.progress(0.0)
-    while run.step < steps and run.diverged_at is None:
-        run.advance(min(CHUNK, steps - run.step))
-        bar.progress(run.step / steps, words("train.progress", step=f"{run.step:,}", steps=f"{steps:,}"))
+    with suppress(Failed):  # lesson 2 says why
+        while run.step < steps and run.diverged_at is None:
+            run.advance(min(CHUNK, steps - run.step))
+            bar.progress(run.step / steps, words("train.progress", step=f"{run.step:,}", steps=f"{steps:,}"))
     bar.empty()
 
 

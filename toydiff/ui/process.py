@@ -7,15 +7,19 @@ import gc
 import streamlit as st
 import torch
 
+from toydiff.ui import live
+
 
 @st.cache_resource
 def prepare() -> None:
-    """Make room for a class: one thread per matrix product, and a garbage collector that skips the libraries.
+    """Make room for a class: a process that trains, one thread per matrix product, and a garbage collector that skips
+    the libraries.
 
     torch leaves a heap of a million objects. A collection that walks it holds the interpreter, and with it every
     student, for a second; frozen objects are not walked. (Streamlit's own collection after every script run is off
     in .streamlit/config.toml.)
     """
+    live.prepare()
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()

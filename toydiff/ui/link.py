@@ -1,0 +1,208 @@
+"""The app's end of a worker process: starts it, starts it again if it dies, carries messages. Knows no Streamlit."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
+
+from toydiff.ui import pipe
+from toydiff.ui.snapshots import Beat
+
+ROOT = Path(__file__).resolve().parents[2]
+WATCH = 1.0  # seconds between two looks at everything
+PATIENCE = 120.0  # seconds without a sign of life, while somebody waits, after which a worker is given up
+SLOWEST = 30.0  # seconds between two attempts to start one, at most
+
+
+class Died(Exception):  # noqa: N818
+    """The worker died before it answered. There is a new one; ask again."""
+
+
+class Listener(Protocol):
+    """A training as the app holds it."""
+
+    def heard(self, what: str, *more: Any) -> None:
+        """News from the worker. Any thread."""
+
+    def revive(self, guilty: bool) -> None:
+        """There is a new worker, which knows nothing. guilty: the old one died at work on this very training."""
+
+    def look_after(self) -> None:
+        """It is time to see whether anybody is there. Must not wait."""
+
+
+class Link:
+    """One worker, whichever process it is. Nothing here waits for it, but `Future.result`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # held while a training and its worker are brought in line
+        self.beat = Beat(0.0, None)
+        self._listeners: WeakValueDictionary[int, Listener] = WeakValueDictionary()
+        self._waiting: dict[int, Future[Any]] = {}
+        self._requests = itertools.count()
+        self._outbox: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn: int | None = None  # at work on this training
+        self._heard = time.monotonic()
+        self._closed = self._born = False
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """The process, if there is none."""
+        with self.lock:
+            if self._process is None:
+                atexit.register(self.close)
+                self._spawn()
+                threading.Thread(target=self._read, name="worker-news", daemon=True).start()
+                threading.Thread(target=self._look_after, name="worker-watch", daemon=True).start()
+
+    def close(self) -> None:
+        """End the process. What it holds is lost."""
+        self._closed = True
+        self._outbox.put(None)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def listen(self, key: int, listener: Listener) -> None:
+        """Whom the news of a training is for, as long as somebody holds it."""
+        with self.lock:
+            self._listeners[key] = listener
+
+    def listeners(self) -> list[Any]:
+        """All of them."""
+        with self.lock:
+            return list(self._listeners.values())
+
+    def send(self, what: str, key: int, *more: Any) -> None:
+        """A message without an answer. From any thread, also from a garbage collection."""
+        self._outbox.put((what, key, None, *more))
+
+    def ask(self, what: str, key: int, *more: Any) -> Future[Any]:
+        """A message with an answer: Died if the process ends before, or what went wrong in it."""
+        answer: Future[Any] = Future()
+        with self.lock:
+            if not self._waiting:
+                self._heard = time.monotonic()
+            request = next(self._requests)
+            self._waiting[request] = answer
+            self._outbox.put((what, key, request, *more))
+        return answer
+
+    # ---------------------------------------------------------------- threads
+
+    def _spawn(self) -> None:
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "toydiff.ui.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        )
+        self._process, self._outbox, self._turn, self._born = process, SimpleQueue(), None, False
+        threading.Thread(target=self._write, args=(process, self._outbox), name="worker-orders", daemon=True).start()
+
+    def _write(self, process: subprocess.Popen[bytes], outbox: SimpleQueue[tuple[Any, ...] | None]) -> None:
+        assert process.stdin is not None
+        while (message := outbox.get()) is not None:
+            try:
+                pipe.send(process.stdin, message)
+            except OSError:  # it has died: the reader sees that too
+                break
+            except Exception as error:
+                logging.getLogger(__name__).exception("a message could not be sent")
+                self._answered(message[2], None, error)
+        with suppress(OSError):
+            process.stdin.close()
+
+    def _read(self) -> None:
+        while True:
+            process = self._process
+            assert process is not None and process.stdout is not None
+            try:
+                what, *more = pipe.receive(process.stdout)
+            except (EOFError, OSError):
+                if self._closed:
+                    return
+                self._again()
+                continue
+            self._heard = time.monotonic()
+            try:
+                self._take(what, *more)
+            except Exception:
+                logging.getLogger(__name__).exception("news that could not be taken in")
+            del more
+
+    def _look_after(self) -> None:
+        while not self._closed:
+            time.sleep(WATCH)
+            if self._waiting and time.monotonic() - self._heard > PATIENCE and self._process is not None:
+                self._process.kill()  # it hangs
+            for listener in self.listeners():
+                try:
+                    listener.look_after()
+                except Exception:
+                    logging.getLogger(__name__).exception("a training could not be looked after")
+                del listener  # or this thread would keep the last one alive
+
+    def _take(self, what: str, *more: Any) -> None:
+        if what == "answer":
+            self._answered(*more)
+        elif what == "turn":
+            (self._turn,) = more
+        elif what == "beat":
+            (self.beat,) = more
+            self._born = True
+        else:
+            key, *news = more
+            listener = self._listeners.get(key)
+            if listener is not None:
+                listener.heard(what, *news)
+
+    def _answered(self, request: int | None, value: object, error: Exception | None) -> None:
+        answer = self._waiting.pop(request, None) if request is not None else None
+        if answer is None:
+            return
+        if error is None:
+            answer.set_result(value)
+        else:
+            answer.set_exception(error)
+
+    def _again(self) -> None:
+        """A new process in place of the dead one; every training goes on in it from its last state."""
+        assert self._process is not None and self._process.stdout is not None
+        self._process.stdout.close()
+        self._outbox.put(None)
+        logging.getLogger(__name__).warning("the training process ended (%s): a new one", self._process.wait())
+        pause = 0.0 if self._born else 1.0  # one that cannot even begin is not tried again and again at full speed
+        guilty, alive = self._turn, False
+        while not alive and not self._closed:
+            time.sleep(pause)
+            with self.lock:
+                try:
+                    self._spawn()
+                    alive = True
+                except OSError:
+                    logging.getLogger(__name__).exception("no training process")
+                    pause = min(SLOWEST, 2 * pause + 1)
+                for key, listener in list(self._listeners.items()) if alive else []:
+                    listener.revive(key == guilty)
+                self._heard = time.monotonic()
+                waiting, self._waiting = self._waiting, {}
+            for answer in waiting.values():
+                answer.set_exception(Died())

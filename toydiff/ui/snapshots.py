@@ -1,0 +1,161 @@
+"""What a page sees of a training, put together from what the worker reports. Knows no Streamlit."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from toydiff.text import words
+from toydiff.trajectory import Trajectory
+
+
+class Checkpoint(NamedTuple):
+    """What the network could do after `step` steps."""
+
+    step: int
+    seconds: float  # of training until then, sampling included
+    samples: Tensor  # (particles, 2), or (IMAGES, C, H, W): DDPM, always from the same x_T with the same z
+    ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor; of images, `Judge.share`
+    error: float  # measured in a race: root mean square of |eps_theta - eps*| over all t and x_t ~ q(x_t); else nan
+
+
+class Trouble(NamedTuple):
+    """Why a training stopped: a text of words.toml, and what fills it in."""
+
+    key: str
+    values: dict[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        return words(self.key, **self.values)
+
+
+class Snapshot(NamedTuple):
+    """A run, or one lane of a race, at one moment."""
+
+    step: int
+    seconds: float
+    speed: float  # steps per second, lately
+    running: bool
+    diverged_at: int | None
+    losses: Tensor  # (step,)
+    checkpoints: tuple[Checkpoint, ...]
+    problem: Trouble | None = None  # what stopped it, if that was neither a person nor its loss
+    lost: int | None = None  # steps, when the training process was stopped and started again
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The checkpoints as a film: the clock counts training steps, each frame is what the samples were then."""
+        x = torch.stack([point.samples for point in self.checkpoints])
+        return Trajectory(torch.tensor([point.step for point in self.checkpoints]), x, x, x)
+
+
+class RaceSnapshot(NamedTuple):
+    """A race at one moment. What stands here, and the steps of the checkpoints, is the same for all lanes."""
+
+    step: int
+    seconds: float
+    speed: float
+    running: bool
+    diverged_at: int | None  # where a lane diverged: all of them stopped there
+    lanes: tuple[Snapshot, ...]
+    problem: Trouble | None = None
+    lost: int | None = None
+
+
+class Update(NamedTuple):
+    """What is new in a training since the last update."""
+
+    command: int  # the number of the last command that it has heard
+    step: int
+    seconds: float
+    speed: float
+    running: bool
+    diverged: tuple[int | None, ...]  # of every lane
+    since: int
+    losses: tuple[Tensor, ...]  # of every lane, (step - since,)
+    kept: tuple[int, ...]  # the steps of all checkpoints that there are
+    fresh: tuple[tuple[Checkpoint, ...], ...]  # those not in an update before; each of every lane
+    problem: Trouble | None
+
+
+class Beat(NamedTuple):
+    """A worker's sign of life."""
+
+    steps: float  # training steps per second, of all that it trains
+    memory: int | None  # bytes that it holds, where that can be known
+
+
+class Unknown(LookupError):  # noqa: N818
+    """The worker has no training of that number."""
+
+
+class Failed(ValueError):  # noqa: N818
+    """A training cannot do what it was asked for. The message is a sentence for people."""
+
+
+class Record:
+    """The updates of one training, put together. What was read from it does not change."""
+
+    def __init__(self, lanes: int) -> None:
+        self._losses = [torch.empty(0)] * lanes  # longer than what is known: there is room
+        self._moments: dict[int, tuple[Checkpoint, ...]] = {}
+        self.now: tuple[int, tuple[Snapshot, ...]] = (0, ())  # the last command that was heard, and every lane
+
+    def apply(self, update: Update) -> None:
+        """Take in what is new."""
+        for i, losses in enumerate(update.losses):
+            self._losses[i] = _with(self._losses[i], update.since, losses)
+        known = self._moments | {moment[0].step: moment for moment in update.fresh}
+        self._moments = {step: known[step] for step in update.kept if step in known}
+        lanes = (
+            Snapshot(
+                update.step,
+                update.seconds,
+                update.speed,
+                update.running,
+                diverged_at,
+                losses[: update.step],
+                tuple(moment[i] for moment in self._moments.values()),
+                update.problem,
+            )
+            for i, (diverged_at, losses) in enumerate(zip(update.diverged, self._losses, strict=True))
+        )
+        self.now = update.command, tuple(lanes)
+
+    def losses(self, step: int) -> tuple[Tensor, ...]:
+        """(step,): the first losses of every lane."""
+        return tuple(losses[:step] for losses in self._losses)
+
+    def cut(self, step: int, seconds: float) -> None:
+        """Back to this step: what came after it is forgotten."""
+        self._losses = [losses[:step].clone() for losses in self._losses]
+        self._moments = {at: moment for at, moment in self._moments.items() if at <= step}
+        command, lanes = self.now
+        lanes = tuple(
+            lane._replace(
+                step=step,
+                seconds=seconds,
+                diverged_at=lane.diverged_at if lane.diverged_at is not None and lane.diverged_at < step else None,
+                losses=losses,
+                checkpoints=tuple(point for point in lane.checkpoints if point.step <= step),
+            )
+            for lane, losses in zip(lanes, self._losses, strict=True)
+        )
+        self.now = command, lanes
+
+    def stop(self, problem: Trouble) -> None:
+        """It does not train any more, and this is why."""
+        command, lanes = self.now
+        self.now = command, tuple(lane._replace(running=False, problem=problem) for lane in lanes)
+
+
+def _with(buffer: Tensor, since: int, more: Tensor) -> Tensor:
+    """The buffer with more numbers from `since` on: itself if there is room, else a longer one."""
+    end = since + len(more)
+    if end > len(buffer):
+        buffer = torch.cat([buffer[:since], torch.empty(max(len(more), since))])
+    buffer[since:end] = more
+    return buffer

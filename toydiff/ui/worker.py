@@ -1,0 +1,191 @@
+"""A worker: a workshop in a process of its own, that does what it reads and writes what becomes of it.
+
+`python -m toydiff.ui.worker`, started by `link.py`. It ends when nobody is there to read from.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which then ends us; and torch takes seconds
+
+import gc
+import logging
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, BinaryIO
+
+import torch
+
+from toydiff.ui import pipe
+from toydiff.ui.snapshots import Beat, Failed, Unknown
+from toydiff.ui.workshop import Job, Workshop, trouble
+
+PUBLISH = 0.1  # seconds between two updates of a job
+BEAT = 1.0  # seconds between two signs of life
+NICE = 10  # the app comes first
+
+
+class Worker:
+    """Reads messages between two slices of work.
+
+    What comes in: (what, job, number of a request or None, ...). What goes out: ("update", job, Update),
+    ("saved", job, Saved), ("trouble", job, Trouble), ("turn", job or None): whose slice begins,
+    ("answer", request, value, error or None), ("beat", Beat).
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self._out = out
+        self._workshop = Workshop()
+        self._published: dict[int, float] = {}  # when the last update of each job went out
+        self._turn: int | None = None
+        self._beat, self._steps = time.monotonic(), 0
+
+    def run(self) -> None:
+        """For ever."""
+        self._send("beat", Beat(0.0, _memory()))
+        while True:
+            with suppress(Empty):  # all that has come in; if there is nothing to do, wait for more
+                while True:
+                    busy = self._workshop.busy
+                    if not busy:
+                        self._now_at(None)
+                    self._take(self.inbox.get(not busy, BEAT))
+            key = self._workshop.next()
+            if key is not None:
+                self._now_at(key)
+                self._workshop.work(key)
+                self._report(key)
+            self._live()
+
+    def _take(self, message: tuple[Any, ...]) -> None:
+        what, key, request, *more = message
+        self._now_at(key)
+        try:
+            if what == "new":
+                job = self._workshop.add(key, *more)
+                if request is not None:
+                    job.ask(request)
+                self._report(key)
+            elif what == "drop":
+                self._drop(key)
+            elif key in self._workshop.jobs:
+                self._tell(self._workshop.jobs[key], what, key, request, *more)
+            else:
+                raise Unknown(key)
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:
+            if not isinstance(error, Unknown | ValueError):
+                logging.getLogger(__name__).exception("a training could not do what it was told")
+            if request is not None:
+                expected = isinstance(error, Unknown | ValueError)
+                self._answer(request, None, error if expected else Failed(trouble(error).sentence))
+            elif what == "new":
+                self._send("trouble", key, trouble(error))
+
+    def _tell(self, job: Job, what: str, key: int, request: int | None, *more: Any) -> None:
+        if what in ("start", "stop", "pause"):
+            (job.command,) = more
+            getattr(job, what)()
+        elif what == "advance":
+            job.advance(*more)
+        elif what == "there":
+            (job.there,) = more
+        if what in ("pause", "advance"):
+            assert request is not None
+            job.ask(request)
+        if what in ("predictors", "file"):
+            self._answer(request, getattr(job, what)(*more))
+        elif what == "park":
+            self._send("update", key, job.update())
+            self._send("saved", key, job.save())
+            self._drop(key)
+            self._answer(request, None)
+        else:
+            self._report(key, at_once=True)
+
+    def _report(self, key: int, at_once: bool = False) -> None:
+        """What has become of a job: often enough to look alive, seldom enough not to drown the app."""
+        job, now = self._workshop.jobs[key], time.monotonic()
+        done = bool(job.asked) and job.settled
+        if done or at_once or job.news or now - self._published.get(key, -PUBLISH) >= PUBLISH:
+            self._published[key] = now
+            self._send("update", key, job.update())
+        if job.due or (done and job.unsaved):
+            self._send("saved", key, job.save())
+        if done:
+            stillborn = Failed(job.problem.sentence) if job.problem is not None and job.blank else None
+            for request in job.asked:
+                self._answer(request, str(job.device), stillborn)
+            job.asked.clear()
+            if stillborn is not None:
+                self._drop(key)
+
+    def _drop(self, key: int) -> None:
+        self._workshop.drop(key)
+        self._published.pop(key, None)
+
+    def _now_at(self, key: int | None) -> None:
+        """Say whose work begins: if it is the end of this process, the app knows why."""
+        if key != self._turn:
+            self._turn = key
+            self._send("turn", key)
+
+    def _live(self) -> None:
+        now = time.monotonic()
+        if now - self._beat >= BEAT:
+            self._send("beat", Beat((self._workshop.steps - self._steps) / (now - self._beat), _memory()))
+            self._beat, self._steps = now, self._workshop.steps
+
+    def _answer(self, request: int | None, value: object, error: Exception | None = None) -> None:
+        self._send("answer", request, value, error)
+
+    def _send(self, *message: object) -> None:
+        pipe.send(self._out, message)
+
+
+def _memory() -> int | None:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None  # not Linux
+
+
+def _read(source: BinaryIO, worker: Worker) -> None:
+    """Pass messages on. If the app is gone, by whatever end, so are we, in the middle of a step."""
+    try:
+        while True:
+            worker.inbox.put(pipe.receive(source))
+    except EOFError:
+        pass
+    except Exception:
+        logging.getLogger(__name__).exception("a message could not be read")
+    finally:
+        os._exit(0)
+
+
+def main() -> None:
+    """Until the app is gone."""
+    source, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not end up between the messages
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # a collection need not walk through the libraries
+    worker = Worker(out)
+    threading.Thread(target=_read, args=(source, worker), daemon=True).start()
+    with suppress(BrokenPipeError):
+        worker.run()
+
+
+if __name__ == "__main__":
+    main()
