@@ -20,16 +20,18 @@ from safetensors import torch as safetensors
 from streamlit.testing.v1 import AppTest
 
 from tests.test_pages import APP, FAST, NET, experiment, film, fine, open_page, press
-from toydiff import own
+from toydiff import bring, own, pictures, silhouettes
 from toydiff.__main__ import main
 from toydiff.checkpoint import _sum, pack
 from toydiff.data import MIN_POINTS
 from toydiff.draw import film as exports
-from toydiff.experiment import PREDICTORS, Experiment
-from toydiff.limits import limits
+from toydiff.experiment import PREDICTORS, RANGES, Experiment
+from toydiff.limits import Limits, limits
 from toydiff.text import words
-from toydiff.ui import export, live, runs
+from toydiff.ui import costs, export, live, runs, state
 from toydiff.ui.page import PAGES
+from toydiff.ui.pictures import MEGABYTES
+from toydiff.ui.sessions import FREED_AFTER
 
 HTML = "<img src=x onerror=alert(1)>"
 MARKUP = set("<>`*[]$|\\")
@@ -39,10 +41,10 @@ RING = np.stack([np.cos(np.linspace(0, 6, 50)), np.sin(np.linspace(0, 6, 50))], 
 @pytest.fixture(autouse=True)
 def nothing_goes_on(monkeypatch) -> Iterator[None]:
     """No training survives its test."""
-    monkeypatch.setattr(live, "SAMPLES", 256)
+    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
     yield
-    for run in list(live._workshop._runs):
-        run.pause()
+    for training in live.trainings():
+        training.running = False
 
 
 def sentences(at: AppTest) -> list[str]:
@@ -395,7 +397,7 @@ def test_two_clicks_on_start_are_one_training():
         at.button(key="go").click()
     fine(at.run())
     mine = at.session_state["session"].run
-    assert [run for run in live._workshop._runs if run.running] == [mine]
+    assert [training for training in live.trainings() if training.running] == [mine]
     mine.pause()
     assert mine.step == len(mine.snapshot().losses)
 
@@ -473,3 +475,30 @@ def test_a_film_for_which_there_is_no_room_leaves_no_half_of_it(tmp_path, monkey
     assert main([*small, "--out", str(out)]) == 0
     assert out.read_bytes().startswith(b"GIF89a")
     assert [path.name for path in tmp_path.iterdir()] == ["spiral.gif"]
+
+
+# ---------------------------------------------------------------- what is written down
+
+
+def test_the_limits_in_the_security_notes_are_those_of_the_code():
+    notes = " ".join((APP.parent / "SECURITY.md").read_text("utf-8").split())
+    table, most = bring.limits(), {name: f"{high:,.0f}" for name, (_, high) in RANGES.items()}
+    for limit in (
+        f"{table['megabytes']} MB, {table['rows']} rows, {table['columns']} columns, {table['cells']} cells",
+        f"{table['megabytes']} MB, {table['millions']} million pixels",
+        f"{pictures.MAX_BYTES // 10**6} MB packed and unpacked, {pictures.MAX_PICTURES:,} pictures",
+        f"{pictures.MAX_FILES:,} files, {pictures.ALL_PIXELS // 10**6:,} million pixels",
+        f"a file with a lesson | {MEGABYTES} MB",
+        f"a word to learn | {silhouettes.MAX_LETTERS} characters",
+        f"points | {most['points']},",
+        f"T, particles | {most['T']} each",
+        f"{most['depth']} layers of {most['width']}, batches of {most['batch']}",
+        f"{Limits().seconds} seconds of work",
+        f"{runs.PLACES:,} particles in all frames",
+        f"{len(exports.spaced(1000))} frames of a GIF",
+        f"{state.IMAGE_RUNS} trainings on images, {state.BROUGHT} sets of data",
+        f"after {FREED_AFTER:.0f} seconds away",
+    ):
+        assert limit in notes
+    assert most["T"] == most["particles"]
+    assert costs.PATIENCE == 3

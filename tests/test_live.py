@@ -444,12 +444,13 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
 def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(live, "ATTEMPTS", 2)
-    monkeypatch.setattr(live, "_LINKS", (link.Link(),))
+    broken = link.Link()
+    monkeypatch.setattr(live, "_links", lambda: (broken,))
     try:
         with pytest.raises(Failed, match="does not start"):
             Run(SMALL)
     finally:
-        live._LINKS[0].close()
+        broken.close()
 
 
 # ---------------------------------------------------------------- processes
@@ -457,7 +458,7 @@ def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
 
 def test_runs_are_spread_over_the_workers(monkeypatch):
     links = link.Link(), link.Link()
-    monkeypatch.setattr(live, "_LINKS", links)
+    monkeypatch.setattr(live, "_links", lambda: links)
     live.prepare()
     try:
         runs = [Run(SMALL) for _ in range(4)]

@@ -96,6 +96,7 @@ def test_it_is_off_by_default(room, monkeypatch):
     for word in (None, "", WORD):
         at = open_page("teacher", word)
         assert not sees(at)
+        assert not invited(at)
         assert said(at) == [prose("teacher", "off", least=SHORTEST)]
         assert not at.text_input
         assert "teacher" not in at.query_params

@@ -11,13 +11,13 @@ snapshots.py  what is seen of it       pipe.py       how messages travel
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +27,7 @@ from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
+from toydiff.limits import limits
 from toydiff.own import Own
 from toydiff.text import words
 from toydiff.ui.link import Died, Link
@@ -55,7 +56,6 @@ __all__ = [
     "judge",
 ]
 
-WORKERS = max(1, int(os.environ.get("TOYDIFF_WORKERS", 1)))  # processes that train
 PACE = Pace()
 SAMPLES, IMAGES = PACE.samples, PACE.images
 
@@ -63,8 +63,13 @@ PARKED = 60.0  # seconds without anybody after which a training gives its memory
 DEATHS = 2  # of a worker, at work on one training, without a state in between: it is not tried again by itself
 ATTEMPTS = 10  # to get an answer, each from a new worker
 
-_LINKS = tuple(Link() for _ in range(WORKERS))
 _keys = itertools.count()
+
+
+@cache
+def _links() -> tuple[Link, ...]:
+    """One for each worker."""
+    return tuple(Link() for _ in range(limits().workers))
 
 
 class Training:
@@ -76,7 +81,7 @@ class Training:
 
     def __init__(self, order: Order, alive: Callable[[], bool]) -> None:
         self._order, self._alive = order, alive
-        self._key, self._link = next(_keys), min(_LINKS, key=lambda link: len(link.listeners()))
+        self._key, self._link = next(_keys), min(_links(), key=lambda link: len(link.listeners()))
         self._record = Record(len(order.experiments))
         self._saved: Saved | None = None  # the last state; None: the worker has only just been told
         self._wanted, self._command = False, 0  # what was said last, and the number of that
@@ -332,18 +337,18 @@ class Load(NamedTuple):
 
 def prepare() -> None:
     """Start the workers: it takes them seconds until they can train."""
-    for link in _LINKS:
+    for link in _links():
         link.start()
 
 
 def trainings() -> list[Training]:
     """All that somebody holds."""
-    return [training for link in _LINKS for training in link.listeners()]
+    return [training for link in _links() for training in link.listeners()]
 
 
 def load() -> Load:
     """What the server is doing, lately."""
-    held, beats = trainings(), [link.beat for link in _LINKS]
+    held, beats = trainings(), [link.beat for link in _links()]
     running = sum(training.running for training in held)
     return Load(len(held), running, sum(beat.steps for beat in beats), tuple(beat.memory for beat in beats))
 

@@ -217,7 +217,7 @@ def offer_file(experiment: Experiment) -> None:
 
 def _packed(run: Run | None, experiment: Experiment) -> bytes:
     """A lesson as a file, with its training if there is one."""
-    return checkpoint.pack(None, experiment)
+    return checkpoint.pack(None, experiment) if run is None else run.packed(experiment)
 
 
 @st.dialog(words("own.open"))
