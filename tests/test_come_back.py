@@ -15,7 +15,7 @@ def steps(view):
 
 def says_it_is_gone(view):
     sentence = words("room.lost").split("**")[1]
-    return sentence in " ".join(one.inner_text() for one in view.page.get_by_test_id("stAlert").all())
+    return sentence in " ".join(view.page.get_by_test_id("stAlert").all_inner_texts())
 
 
 def trained(visit):

@@ -328,6 +328,7 @@ def test_everybody_stays_with_a_replica_and_everything_works_through_the_proxy(b
         assert first.errors == second.errors == []
     wait_for(lambda: sockets(proxy.log).total() == 4, "WebSockets that are closed")
     assert sockets(proxy.log) == {("1", "VN"): 2, ("2", "VN"): 2}
+    assert "dataset" not in proxy.log.read_text()  # nothing of the address: it may hold the teacher's word
 
 
 @pytest.mark.browser

@@ -90,12 +90,15 @@ def test_a_lesson_travels_in_a_file(visit):
     view.page.keyboard.press("Enter")
     offered(view, "Heart")
     learn(view)
+    view.press(words("train.one"))
+    view.until(lambda: view.at_rest and step(view) == 1, "a step")
     view.go(words("nav.forward"))
     film = view.player("hash")
     view.go(words("nav.own"))
     kept = view.download(words("own.save"))
     found = checkpoint.unpack(kept, "kept")
     assert (found.data.name, found.experiment.seed, found.experiment.schedule) == ("Heart", 3, "linear")
+    assert found.state["step"] == 1
 
     other = visit("own")
     other.press(words("own.open"))

@@ -376,6 +376,17 @@ def test_a_lesson_says_it_and_its_buttons_are_off(room):
     assert words("room.held") not in said(at)
 
 
+def test_the_teacher_can_show_something_meanwhile(room):
+    at = fine(open_page("train", WORD))
+    teacher.pause_everybody()
+    assert not fine(at.run()).button(key="go").disabled
+    assert fine(at.button(key="go").click().run()).session_state["session"].run.running
+    teacher.keep_paused()
+    run = at.session_state["session"].run
+    assert run.running
+    run.pause()
+
+
 # ---------------------------------------------------------------- the way in
 
 EXPERIMENTS = [

@@ -40,6 +40,7 @@ class Session:
     experiment: Experiment | None = None  # what it looks at
     page: str = ""
     seated: bool = False  # has one of the places for those who train
+    teacher: bool = False  # has given the teacher's word
     left: float | None = None  # when it was seen to be gone
 
     def trainings(self) -> Iterator[Training]:

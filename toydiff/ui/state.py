@@ -120,8 +120,9 @@ def lost() -> bool:
 
 
 def may_train() -> bool:
-    """Whether this session may train now: the teacher lets it, and there is a place."""
-    return not room().held and room().may_train(session())
+    """Whether this session may train now: the teacher lets it, or is it, and there is a place."""
+    mine = session()
+    return (mine.teacher or not room().held) and room().may_train(mine)
 
 
 def run() -> Run | None:

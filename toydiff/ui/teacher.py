@@ -19,7 +19,7 @@ import streamlit as st
 from toydiff import own
 from toydiff.limits import cores
 from toydiff.text import words
-from toydiff.ui import state
+from toydiff.ui import live, state
 from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Training
 from toydiff.ui.sessions import Session, room
 
@@ -29,7 +29,6 @@ ATTEMPTS, MINUTE = 3, 60.0  # wrong words of one session in so many seconds
 REFRESH = 2.0  # seconds
 LONGEST = 200  # characters of a word
 
-_teachers: WeakSet[Session] = WeakSet()  # a tab that is loaded again finds its session, and with it the view
 _paused: WeakSet[Training] = WeakSet()  # by the teacher: they go on together
 _lock = threading.Lock()
 
@@ -44,9 +43,9 @@ def offered() -> bool:
 
 def known() -> bool:
     """Whether this tab has given the teacher's word, now or before it was loaded again."""
-    if st.session_state.get("teacher", False):
-        _teachers.add(state.session())  # which may be the one that it had before
-    return state.session() in _teachers
+    mine = state.session()
+    mine.teacher |= st.session_state.get("teacher", False)  # given before the tab found an older session
+    return mine.teacher
 
 
 def recognize() -> None:
@@ -126,12 +125,12 @@ class Numbers(NamedTuple):
     places: int  # for more that want to
     steps: float  # per second, of all together
     load: float | None  # processes that want a core, in the last minute
-    memory: float | None  # megabytes
+    memory: float | None  # megabytes, of this process and of those that train
 
 
 def students() -> list[Session]:
     """All tabs but the teacher's, in the order in which they came."""
-    return [session for session in room().present() if session not in _teachers]
+    return [session for session in room().present() if not session.teacher]
 
 
 def numbers(pace: Pace) -> Numbers:
@@ -140,7 +139,8 @@ def numbers(pace: Pace) -> Numbers:
     training = sum(any(one.running for one in session.trainings()) for session in there)
     places = room().limits.trainees - sum(session.seated for session in room().present())
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return Numbers(len(there), training, max(0, places), pace.total, load, _megabytes())
+    ours, workers = _megabytes(), sum(held or 0 for held in live.load().memory) / 1e6
+    return Numbers(len(there), training, max(0, places), pace.total, load, ours and ours + workers)
 
 
 def table(sessions: Sequence[Session], pace: Pace) -> dict[str, list[Any]]:
