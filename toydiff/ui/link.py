@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -136,16 +137,17 @@ class Link:
             assert process is not None and process.stdout is not None
             try:
                 what, *more = pipe.receive(process.stdout)
-            except (EOFError, OSError):
+            except Exception as error:
                 if self._closed:
                     return
+                if not isinstance(error, EOFError):
+                    logging.getLogger(__name__).exception("news that could not be read")
+                process.kill()
                 self._again()
                 continue
             self._heard = time.monotonic()
-            try:
+            with _logged("news that could not be taken in"):
                 self._take(what, *more)
-            except Exception:
-                logging.getLogger(__name__).exception("news that could not be taken in")
             del more
 
     def _look_after(self) -> None:
@@ -154,10 +156,8 @@ class Link:
             if self._waiting and time.monotonic() - self._heard > PATIENCE and self._process is not None:
                 self._process.kill()  # it hangs
             for listener in self.listeners():
-                try:
+                with _logged("a training that could not be looked after"):
                     listener.look_after()
-                except Exception:
-                    logging.getLogger(__name__).exception("a training could not be looked after")
                 del listener  # or this thread would keep the last one alive
 
     def _take(self, what: str, *more: Any) -> None:
@@ -201,8 +201,18 @@ class Link:
                     logging.getLogger(__name__).exception("no training process")
                     pause = min(SLOWEST, 2 * pause + 1)
                 for key, listener in list(self._listeners.items()) if alive else []:
-                    listener.revive(key == guilty)
+                    with _logged("a training that could not go on"):
+                        listener.revive(key == guilty)
                 self._heard = time.monotonic()
                 waiting, self._waiting = self._waiting, {}
             for answer in waiting.values():
                 answer.set_exception(Died())
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """A thread that serves all trainings must not end because of one."""
+    try:
+        yield
+    except Exception:
+        logging.getLogger(__name__).exception(what)

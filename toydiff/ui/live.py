@@ -89,6 +89,7 @@ class Training:
         self._deaths = 0
         self._parked: Future[Any] | None = None  # the worker does not have it, or will not from now on
         self._left: float | None = None  # since when nobody is there
+        self._waiting = 0  # how many wait for an answer
         self._known: tuple[tuple[Model, ...], int] | None = None
         self._link.start()
         self._link.listen(self._key, self)
@@ -176,7 +177,7 @@ class Training:
             elif not there and self._left is None:
                 self._left = now
                 self._link.send("there", self._key, False)
-            elif self._left is not None and now - self._left > PARKED and self._parked is None and self._saved:
+            elif self._left is not None and now - self._left > PARKED and self._parked is None and not self._waiting:
                 self._parked = self._link.ask("park", self._key)
 
     # ---------------------------------------------------------------- how
@@ -204,18 +205,24 @@ class Training:
 
     def _ask(self, what: str, more: Callable[[], tuple[Any, ...]] = tuple) -> Any:
         """The worker's answer; if it dies before, that of the next one. Failed, with a sentence."""
-        for _ in range(ATTEMPTS):
-            if what != "new":
-                self._wake()
-            try:
-                return self._link.ask(what, self._key, *more()).result()
-            except Died:
-                if self._deaths >= DEATHS:
-                    raise Failed(words("live.deadly")) from None
-            except Unknown:
-                problem = self._newest.problem or Trouble("live.failed", {})
-                raise Failed(problem.sentence) from None
-        raise Failed(words("live.no_process"))
+        with self._link.lock:
+            self._waiting += 1  # from now on it is not parked
+        try:
+            for _ in range(ATTEMPTS):
+                if what != "new":
+                    self._wake()
+                try:
+                    return self._link.ask(what, self._key, *more()).result()
+                except Died:
+                    if self._deaths >= DEATHS:
+                        raise Failed(words("live.deadly")) from None
+                except Unknown:
+                    problem = self._newest.problem or Trouble("live.failed", {})
+                    raise Failed(problem.sentence) from None
+            raise Failed(words("live.no_process"))
+        finally:
+            with self._link.lock:
+                self._waiting -= 1
 
     def _wake(self) -> None:
         """Make sure that the worker has it."""

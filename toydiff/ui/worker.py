@@ -129,6 +129,9 @@ class Worker:
                 self._drop(key)
 
     def _drop(self, key: int) -> None:
+        job = self._workshop.jobs.get(key)
+        for request in job.asked if job is not None else []:
+            self._answer(request, None, Unknown(key))
         self._workshop.drop(key)
         self._published.pop(key, None)
 
