@@ -112,6 +112,8 @@ def test_a_lesson_travels_in_a_file(visit):
     assert found.experiment.dataset in other.page.url
     other.go(words("nav.forward"))
     assert other.player("hash") == film
+    other.go(words("nav.train"))
+    assert step(other) == 1
     healthy(view)
     healthy(other)
 

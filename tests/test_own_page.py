@@ -20,6 +20,7 @@ from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
 from toydiff.text import words
 from toydiff.ui import own as lesson
+from toydiff.ui.live import Run
 
 TURN = np.linspace(0, 2 * math.pi, 300, endpoint=False)
 RING = np.stack([0.5 * np.cos(TURN), 0.25 * np.sin(TURN) + 0.3], 1).astype(np.float32)
@@ -366,6 +367,22 @@ def test_a_lesson_in_a_file_has_its_settings_and_its_data_and_comes_back_with_th
     fine(at.run())
     again = checkpoint.unpack(lesson._packed(None, experiment(at)), "again")
     assert (again.experiment, again.data) == (chosen, own.find(chosen.dataset))
+
+
+def test_a_trained_lesson_goes_on_where_it_was():
+    one = own.keep("ring", standardized(torch.from_numpy(RING)))
+    chosen = Experiment(dataset=one.key, points=300, T=10, particles=16, width=8, depth=1, batch=16, seed=4)
+    run = Run(chosen.training)
+    run.advance(3)
+    content = lesson._packed(run, chosen)
+    at = session(lambda: lesson.put_in_place(content, "a"))
+    assert experiment(at) == chosen
+    opened = at.session_state["session"].run
+    assert (opened.step, opened.experiment) == (3, chosen.training)
+    for both in (run, opened):
+        both.advance(2)
+    assert opened.snapshot().losses.equal(run.snapshot().losses)
+    assert opened.snapshot().trajectory.end.equal(run.snapshot().trajectory.end)
 
 
 def test_a_lesson_on_images_goes_to_their_page():

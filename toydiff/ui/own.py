@@ -242,6 +242,8 @@ def put_in_place(content: bytes, name: str) -> None:
     if isinstance(found.experiment, ImageExperiment):
         pictures.put_in_place(content, name)
     else:
+        if found.state is not None:
+            state.fresh_run(found.experiment, found.state)
         if found.data is not None:
             state.bring(found.data)
         state.change(**asdict(found.experiment))

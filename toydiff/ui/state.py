@@ -138,12 +138,13 @@ def current_run() -> Run:
     return old
 
 
-def fresh_run() -> Run:
-    """A new training of the current experiment, at step 0, in place of the old one."""
-    old = run()
+def fresh_run(experiment: Experiment | None = None, state: dict[str, Any] | None = None) -> Run:
+    """A new training of the current experiment or of another one, at step 0 or where the state of a Trainer is, in
+    place of the old one."""
+    fresh, old = Run((experiment or st.session_state.experiment).training, _watched(), state), run()
     if old is not None:
         old.running = False
-    session().run = fresh = Run(st.session_state.experiment.training, _watched())
+    session().run = fresh
     return fresh
 
 
