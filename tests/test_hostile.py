@@ -26,6 +26,8 @@ from toydiff.checkpoint import _sum, pack
 from toydiff.data import MIN_POINTS
 from toydiff.draw import film as exports
 from toydiff.experiment import PREDICTORS, RANGES, Experiment
+from toydiff.image_experiment import ImageExperiment
+from toydiff.images import Images
 from toydiff.limits import Limits, limits
 from toydiff.text import words
 from toydiff.ui import costs, export, live, runs, state
@@ -122,6 +124,11 @@ NOT_USED: dict[str, tuple[str, Callable[[], bytes], Callable[[], str]]] = {
         lambda: png(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[:900],
         lambda: words("bring.picture", reason=words("pictures.broken")),
     ),
+    "an NPY of True rows": (
+        "a.npy",
+        lambda: npy(np.ones((1, 2))).replace(b"(1, 2)", b"(True, 2)"),
+        lambda: words("bring.damaged"),
+    ),
     "half an NPY": ("a.npy", lambda: npy(RING)[:300], lambda: words("bring.damaged")),
     "half an NPZ": ("a.npz", lambda: bomb()[:200], lambda: words("pictures.not_a_zip")),
     "a web page": (f"{HTML}.csv", lambda: f"<html>{HTML}</html>".encode(), lambda: words("bring.markup")),
@@ -207,6 +214,16 @@ def raw(header: str, body: bytes = b"") -> bytes:
     return len(header).to_bytes(8, "little") + header.encode() + body
 
 
+def own_images(change: dict[str, object]) -> bytes:
+    """A lesson on somebody's own images, its header changed."""
+    one = own.keep("mine", Images.standardized("mine", torch.rand(12, 1, 8, 8)))
+    content = pack(None, ImageExperiment(data=one.key))
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    text, tensors = json.loads(header["toydiff"]), safetensors.load(content)
+    text = json.dumps(text | {"data": text["data"] | change})
+    return safetensors.save(tensors, {"toydiff": text, "sum": _sum(text, tensors)})
+
+
 WIDER = Experiment(points=100, T=10, width=16, depth=1, batch=16).to_params()
 
 NO_LESSONS: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -228,6 +245,11 @@ NO_LESSONS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a shape of 10^30": (lambda: forged({"shape": [10**30]}), "no_fit"),
     "settings out of range": (lambda: forged({"experiment": {"T": "10000000"}}), "no_fit"),
     "settings that are a list": (lambda: forged({"experiment": [HTML]}), "no_fit"),
+    "a mean of 10^400": (lambda: own_images({"mean": 10**400}), "no_fit"),
+    "a tensor without numbers, but with strides": (
+        lambda: raw('{"a":{"dtype":"F32","shape":[0,9223372036854775807,2],"data_offsets":[0,0]}}'),
+        "foreign",
+    ),
     "another version": (lambda: forged({"version": 1e9}), "no_fit"),
 }
 

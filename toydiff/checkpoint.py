@@ -73,11 +73,15 @@ class Checkpoint:
 def save(path: Path, trainer: Trainer, experiment: Lesson) -> None:
     """Write all of it or nothing: whenever the process dies, the file is whole, the old one or the new one."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(pack(trainer, experiment))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            file.write(pack(trainer, experiment))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:  # a full disk: what is there of it is of no use, and in the way
+        part.unlink(missing_ok=True)
+        raise
 
 
 def load(path: Path) -> Checkpoint:
@@ -114,7 +118,7 @@ def unpack(content: bytes, name: str) -> Checkpoint:
         start = 8 + int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8:start])["__metadata__"]
         text = metadata["toydiff"]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(words("cli.foreign", file=name)) from error
     if metadata.get("sum") != _sum(text, tensors):
         raise ValueError(words("cli.damaged", file=name))
@@ -131,7 +135,7 @@ def unpack(content: bytes, name: str) -> Checkpoint:
             state = _state(tensors, experiment, shape, header["step"], header["diverged_at"])
     except own.Gone:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(words("cli.no_fit", file=name)) from error
     return Checkpoint(experiment, shape, state, data)
 

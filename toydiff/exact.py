@@ -23,10 +23,10 @@ def cloud(points: Tensor, schedule: Schedule) -> Model:
     p = points.flatten(1).double()  # float64: near t = 0 the expanded square loses the digits of float32
     rows_of_p = p.T.contiguous()  # (D, N): in this order the products are a fifth faster
     half_square = p.square().sum(1) / 2
+    rows = max(1, CHUNK // len(p))
 
     @torch.inference_mode()
     def eps(x: Tensor, t: Tensor) -> Tensor:
-        rows = max(1, CHUNK // len(p))
         x0 = torch.cat([guess(*part) for part in zip(x.split(rows), t.split(rows), strict=True)])
         return schedule.eps(x, x0.to(x.dtype).reshape(x.shape), t)
 

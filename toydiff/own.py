@@ -38,7 +38,16 @@ class Own:
         return Images(self.data.name, self.data.x[chosen], labels, self.data.mean, self.data.scale)
 
     def __len__(self) -> int:
-        return len(self.data if isinstance(self.data, Tensor) else self.data.x)
+        return len(self._x)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        return self._x.nbytes
+
+    @property
+    def _x(self) -> Tensor:
+        return self.data if isinstance(self.data, Tensor) else self.data.x
 
 
 class Gone(ValueError):  # noqa: N818

@@ -210,7 +210,7 @@ def _array(content: bytes) -> np.ndarray:
     if dtype.kind not in "fiu" or len(shape) not in (1, 2):
         raise ValueError(words("bring.array"))
     count = math.prod(shape)
-    if min(shape) < 0 or count * dtype.itemsize > len(content) - stream.tell():
+    if min(shape) < 0 or bool in map(type, shape) or count * dtype.itemsize > len(content) - stream.tell():
         raise ValueError(words("bring.damaged"))
     if count == 0:
         raise ValueError(words("bring.empty"))

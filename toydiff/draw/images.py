@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,7 +17,7 @@ from toydiff.exact import Model
 from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
+from toydiff.trajectory import Frame, Trajectory
 
 SHOWN = 36  # images in a grid
 FRAMES = 50  # of a film, about
@@ -38,7 +38,7 @@ def ways_scene(
     way, the variance at their ends across the samples as a share of the data's."""
     start = experiment.start(SHOWN, images.shape)
     times = torch.linspace(experiment.T, 0, min(FRAMES, experiment.T) + 1).round().long()
-    runs = {way: experiment.reverse(model, way, start).at(times) for way in THREE_WAYS}
+    runs = {way: _some(experiment.frames(model, way, start), times) for way in THREE_WAYS}
     whole = variance(images.x)
     panels = tuple(
         Panel(
@@ -77,11 +77,16 @@ def forward_scene(experiment: ImageExperiment, images: Images) -> Scene:
     x0 = images.x[torch.randint(len(images.x), (SHOWN,), generator=generator)]
     times = torch.linspace(0, experiment.T, min(FRAMES, experiment.T) + 1).round().long()
     runs: Mapping[str, Trajectory] = {
-        route.__name__: Trajectory.collect(route(x0, schedule, generator)).at(times)
-        for route in (trajectory.chain, trajectory.jump)
+        route.__name__: _some(route(x0, schedule, generator), times) for route in (trajectory.chain, trajectory.jump)
     }
     panels = tuple(Panel(words(f"names.{name}"), words(f"formulas.{name}"), run) for name, run in runs.items())
     return _scene(experiment, images, panels, words("page.forward"), words("page.no_network"))
+
+
+def _some(frames: Iterable[Frame], times: Tensor) -> Trajectory:
+    """The frames at these times: all of a thousand, of images in colour, would be a gigabyte."""
+    wanted = set(times.tolist())
+    return Trajectory.collect(frame for frame in frames if frame.t in wanted)
 
 
 def variance(x: Tensor) -> float:

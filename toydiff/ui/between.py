@@ -21,15 +21,16 @@ from toydiff.moons import EDGE, WAXING, Moons, in_gap
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
-from toydiff.ui.images import STILL, load, train_now
+from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, train_now
 from toydiff.ui.live import ImageRun, judge
 from toydiff.ui.player import PlayerState
-from toydiff.ui.runs import kept
+from toydiff.ui.runs import check, kept
 
 STEPS = 600  # that the button trains
 MANY = {"digits": 200}  # start noises whose images are counted, where there is something to count
 MOONS = 100
 SAME = 100  # runs from one start noise
+RUNS = 400  # all that a visit asks for, about: start noises, ends, both ways between them, dice
 
 Kept = TypeVar("Kept")
 
@@ -70,6 +71,7 @@ def predictor(run: ImageRun) -> Predictor:
     elif run.step == 0:
         st.info(words("between.no_network", steps=f"{STEPS:,}"))
         _offer_training(run, words("reverse.train", steps=f"{STEPS:,}"))
+        check(RUNS * drawn.jumps(experiment) * images.x.numel() * PER_NUMBER, patience=PATIENCE)
         return Predictor(experiment, images, _exact(experiment), 0)
     old: tuple[tuple[ImageExperiment, int], object] | None = st.session_state.get("kept-between-network")
     asked = old[0][1] if old is not None and old[0][0] == experiment and run.running else run.step
@@ -91,7 +93,7 @@ def _offer_training(run: ImageRun, label: str, look: Literal["primary", "tertiar
         st.rerun()
 
 
-@st.cache_resource(max_entries=4, show_spinner=words("page.computing"))
+@st.cache_resource(max_entries=2, show_spinner=words("page.computing"))
 def _exact(experiment: ImageExperiment) -> Model:
     return exact.cloud(load(experiment.data, experiment.n, experiment.seed).x, experiment.noise_schedule())
 

@@ -16,6 +16,7 @@ from toydiff import exact, own
 from toydiff.draw import charts
 from toydiff.draw.images import (
     CHUNK,
+    SHOWN,
     apart,
     bridge_scene,
     closest,
@@ -37,7 +38,7 @@ from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import ImageRun, judge
-from toydiff.ui.runs import kept
+from toydiff.ui.runs import check, kept
 
 MENU = (
     "digits",
@@ -48,6 +49,8 @@ MENU = (
     "mnist",
     "fashion-mnist",
 )  # a link may bring others
+PER_NUMBER, PER_OPERATION = 4e-10, 4e-11  # seconds on one core: of a number in the data, of an operation of a network
+PATIENCE = 3  # times as long as other pictures may those of images take
 STILL = {"displayModeBar": False}  # charts without a toolbar
 CHUNK_OF_STEPS = 10  # between two movements of the bar
 MEASURED, FEWEST, VALUES = 500, 50, 50_000  # samples that are measured: fewer if they had more values than that
@@ -135,7 +138,7 @@ def enough_memory(experiment: ImageExperiment) -> Iterator[None]:
         st.stop()
 
 
-@st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
+@st.cache_resource(max_entries=4, show_spinner=words("page.computing"))
 def load(data: str, n: int, seed: int) -> Images:
     """The images. Shared by all sessions: never changed."""
     return ImageExperiment(data=data, n=n, seed=seed).images()
@@ -193,6 +196,8 @@ def train_now(run: ImageRun, steps: int) -> None:
 def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
     """Three ways down with the network of this run, or with the exact predictor if it has no steps yet; and after how
     many steps. While it trains, the network stays the same one until somebody asks for the newest."""
+    each = run.images.x.numel() * PER_NUMBER if run.step == 0 else _seconds(run.experiment, run.images.shape)
+    check(len(THREE_WAYS) * run.experiment.T * SHOWN * each, patience=PATIENCE)
     if run.step == 0:
         return *exact_ways(run.experiment), 0
     old = st.session_state.get("kept-image-ways")
@@ -206,6 +211,12 @@ def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
             return *ways_scene(run.experiment, run.images, model, words("page.network", steps=f"{steps:,}")), steps
 
     return kept("image-ways", (run.experiment, steps), make)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _seconds(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
+    """About how long the network takes to answer for one image."""
+    return experiment.work(shape) / experiment.batch * PER_OPERATION
 
 
 @st.cache_resource(max_entries=6, show_spinner=words("page.computing"))

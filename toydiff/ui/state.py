@@ -25,7 +25,7 @@ from toydiff.ui.tab import tab
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
 IMAGE_RUNS = 3  # trainings on images that a session keeps
-BROUGHT = 8  # sets of data of one's own that a session keeps
+BROUGHT, ROOM = 8, 100_000_000  # sets of data of one's own that a session keeps, and their bytes
 
 Kind = TypeVar("Kind", Experiment, ImageExperiment)
 
@@ -89,8 +89,8 @@ def bring(one: Own) -> None:
         change_images(data=one.key, n=max(MIN_POINTS, len(one)))
     used = {st.session_state.experiment.dataset, st.session_state.image_experiment.data}
     unused = [key for key in _brought() if key not in used]
-    for key in unused[: max(0, len(_brought()) - BROUGHT)]:
-        del _brought()[key]
+    while unused and (len(_brought()) > BROUGHT or sum(held.bytes for held in _brought().values()) > ROOM):
+        del _brought()[unused.pop(0)]
 
 
 def session() -> Session:

@@ -79,7 +79,7 @@ def _quantised(points: np.ndarray, most: int) -> np.ndarray:
 
 def _decoded(drawing: object, most: int) -> np.ndarray | None:
     """What a browser says is drawn, int16 (N, 2). None if it is no drawing: anybody can send anything."""
-    if not isinstance(drawing, str):
+    if not isinstance(drawing, str) or len(drawing) > 6 * most:  # 4 bytes a point, of which base64 makes 5.4
         return None
     try:
         data = base64.b64decode(drawing, validate=True)
