@@ -23,9 +23,9 @@ shown = replace(run.experiment, **looks)
 best = truth(shown)
 
 
-@st.fragment(run_every=2.0 if now.running else None)
-def watch(was_running: bool) -> None:
-    if was_running and not run.running:
+@st.fragment(run_every=state.every(now, 2.0))
+def watch(was_moving: bool) -> None:
+    if was_moving and not run.snapshot().moving:
         st.rerun()  # it stopped by itself: the buttons have to know
     page.say_if_exploded(run)
     model, steps = run.predictor()
@@ -45,7 +45,7 @@ def watch(was_running: bool) -> None:
         st.plotly_chart(chart, key="errors", config={"displayModeBar": False}, alt=words("charts.error_alt"))
 
 
-watch(now.running)
+watch(now.moving)
 page.say("field", "read")
 reach = best.probe.reach()
 middle = best.times[reach < MIDDLE]
@@ -63,7 +63,7 @@ pair = state.races()["time"]
 both = replace(pair.experiments[0], **looks)  # which may be of older settings
 
 
-@st.fragment(run_every=3.0 if pair.running else None)
+@st.fragment(run_every=state.every(pair.snapshot(), 3.0))
 def watch_pair() -> None:
     networks, steps = pair.predictors()
     made_by = words("page.network", steps=f"{steps:,}")

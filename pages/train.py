@@ -7,7 +7,7 @@ from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.text import words
-from toydiff.ui import page
+from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import SAMPLES
 from toydiff.ui.runs import best_loss
@@ -18,10 +18,10 @@ experiment = page.settings("width", "depth", "lr", "batch", title="network_setti
 run, now = page.training("train")
 
 
-@st.fragment(run_every=1.0 if now.running else None)
-def watch(was_running: bool) -> None:
+@st.fragment(run_every=state.every(now))
+def watch(was_moving: bool) -> None:
     now = run.snapshot()
-    if was_running and not now.running:
+    if was_moving and not now.moving:
         st.rerun()  # it stopped by itself: the buttons have to know
     page.say_if_exploded(run)
     newest = now.checkpoints[-1]
@@ -60,7 +60,7 @@ def show(name: str, chart: go.Figure) -> None:
     st.plotly_chart(chart, key=name, config={"displayModeBar": False}, alt=words(f"charts.{name}_alt"))
 
 
-watch(now.running)
+watch(now.moving)
 page.say("train", "what")
 page.say("train", "loss", best=f"{best_loss(run.experiment):.2f}")
 page.say("train", "quality", samples=f"{SAMPLES:,}")

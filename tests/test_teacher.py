@@ -260,13 +260,12 @@ def test_what_trains_now_comes_first(room, train):
     assert "|" in line["good"]
 
 
-def test_the_name_of_somebodys_data_is_text(room, train):
+def test_the_name_of_somebodys_data_is_text(room, train, monkeypatch):
     session = room.enter("a")
     one = own.keep("**<b>mine</b>**", spiral(100, 0))
     session.page, session.run = "train", train(Run(replace(SMALL, dataset=one.key)), steps=1)
     assert column(open_page("teacher", WORD), "data") == [one.name]
-    del one
-    session.brought.clear()
+    monkeypatch.setattr(own, "_held", {})  # as if it were gone
     assert teacher._row(1, session, teacher.Pace())["data"] == words("teacher.own")
 
 

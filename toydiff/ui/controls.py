@@ -25,6 +25,8 @@ STOPS: dict[str, tuple[float, ...]] = {
     "particles": (1, 16, 64, 128, 256, 500, 1000),
 }
 
+PATIENCE = 0.3  # seconds that a click on pause waits for the last picture; later the page finds it by itself
+
 
 def control(field: str) -> None:
     """The widget for one field of the experiment."""
@@ -68,6 +70,8 @@ def training_buttons(
     may = say_if_not_allowed()
     if now.problem is not None:
         st.error(now.problem.sentence)
+    if now.moving and not now.running:
+        training.pause(0)  # whoever stopped it may have gone before there was a picture
     if now.lost is not None:
         st.warning(words("live.lost", steps=f"{now.lost:,}"))
     with st.container(horizontal=True):
@@ -75,8 +79,10 @@ def training_buttons(
         icon = ":material/pause:" if now.running else ":material/play_arrow:"
         off = stopped or not (may or now.running)
         if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=off, key=f"{key}go"):
-            toggle = training.pause if now.running else state.only(training).start
-            toggle()
+            if now.running:
+                training.pause(PATIENCE)
+            else:
+                state.only(training).start()
             st.rerun()
         one = words("train.one")
         if st.button(one, icon=":material/skip_next:", disabled=now.running or stopped or not may, key=f"{key}one"):

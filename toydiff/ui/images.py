@@ -144,10 +144,10 @@ def load(data: str, n: int, seed: int) -> Images:
     return ImageExperiment(data=data, n=n, seed=seed).images()
 
 
-def watch(run: ImageRun, was_running: bool) -> None:
+def watch(run: ImageRun, was_moving: bool) -> None:
     """The training: its film, its numbers, its charts."""
     now = run.snapshot()
-    if was_running and not now.running:
+    if was_moving and not now.moving:
         st.rerun()  # it stopped by itself: the buttons have to know
     if now.diverged_at is not None:
         st.error(words("images.diverged", step=f"{now.diverged_at + 1:,}", lr=f"{run.experiment.lr:g}"))

@@ -120,13 +120,18 @@ class Training:
         self._forgive()
         self.running = self.diverged_at is None
 
-    def pause(self) -> None:
-        """Returns when it stands still, and there is a picture of the network as it is."""
+    def pause(self, patience: float | None = None) -> None:
+        """No step more. Returns when there is a picture of the network as it is, or after so many seconds: then that
+        is still to come."""
         with self._link.lock:
             self._say("stop")
             if self._parked is not None:
                 return
         self._forgive()
+        if patience is not None:
+            with suppress(Exception):  # the snapshot says why
+                self._link.ask("pause", self._key, self._command).result(patience)
+            return
         with suppress(Failed):
             self._ask("pause", lambda: (self._command,))
 

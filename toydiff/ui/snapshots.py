@@ -46,6 +46,11 @@ class Snapshot(NamedTuple):
     lost: int | None = None  # steps, when the training process was stopped and started again
 
     @property
+    def moving(self) -> bool:
+        """Whether there will be something new: it trains, or its last picture is still to come."""
+        return self.running or (self.problem is None and self.checkpoints[-1].step != self.step)
+
+    @property
     def trajectory(self) -> Trajectory:
         """The checkpoints as a film: the clock counts training steps, each frame is what the samples were then."""
         x = torch.stack([point.samples for point in self.checkpoints])
@@ -63,6 +68,11 @@ class RaceSnapshot(NamedTuple):
     lanes: tuple[Snapshot, ...]
     problem: Trouble | None = None
     lost: int | None = None
+
+    @property
+    def moving(self) -> bool:
+        """Whether there will be something new."""
+        return self.lanes[0].moving
 
 
 class Update(NamedTuple):

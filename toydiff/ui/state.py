@@ -19,11 +19,13 @@ from toydiff.images import Images
 from toydiff.own import Own
 from toydiff.settings import Problem, Settings
 from toydiff.text import words
-from toydiff.ui.live import ImageRun, Race, Run, Training
+from toydiff.ui import live
+from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Snapshot, Training
 from toydiff.ui.sessions import Session, room
 from toydiff.ui.tab import tab
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
+LOOKS = 15  # at trainings, a second, of all sessions: so many cost half a core
 IMAGE_RUNS = 3  # trainings on images that a session keeps
 BROUGHT, ROOM = 8, 100_000_000  # sets of data of one's own that a session keeps, and their bytes
 
@@ -191,13 +193,18 @@ def fresh_race(key: str, *experiments: Experiment) -> Race:
     return races()[key]
 
 
+def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0) -> float | None:
+    """Seconds between two looks at a training, longer where many train at once; None where nothing moves."""
+    return seconds * max(1.0, live.load().running / LOOKS) if now.moving else None
+
+
 def only(training: Training) -> Training:
     """The same, and everything else that this session trains pauses: a session trains one thing at a time."""
     room().sit_down(session())
     st.session_state.lost = False
     for other in session().trainings():
         if other is not training and other.running:
-            other.pause()
+            other.pause(0)
             st.toast(words("train.other_pauses"), icon=":material/pause:")
     return training
 

@@ -306,5 +306,5 @@ def keep_paused() -> None:
         for session in students():
             for training in session.trainings():
                 if training.running:
-                    training.running = False
+                    training.pause(0)  # does not wait
                     _paused.add(training)
