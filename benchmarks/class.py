@@ -70,7 +70,8 @@ async def doubt(student: Student, rng: Random) -> None:
     await _turn(student, "train")
     await _change(student, rng)
     await asyncio.sleep(rng.uniform(*THINK))
-    await _press(student, rng, "train", back="back")
+    if any(student.controls(words("train.back"))):  # not offered where nothing has been trained yet
+        await _press(student, rng, "train", back="back")
 
 
 async def change(student: Student, rng: Random) -> None:

@@ -32,6 +32,7 @@ from toydiff.ui.pipe import packed, unpacked
 from toydiff.ui.snapshots import Checkpoint, Trouble, Update
 
 SLICE = 0.05  # seconds of work before it is another's turn
+CROWD = 4  # others that train: from then on pictures are fewer
 PROMPT = 1.0  # seconds of work on what somebody waits for that come before everything else
 BITE = 2e8  # examples times weights between two looks at the clock: some 25 ms
 STRIDE = 10  # training steps between two looks at the clock, at most
@@ -202,6 +203,7 @@ class Job:
     def __init__(self, order: Order) -> None:
         self.running = False
         self.there = True  # is anybody there to watch?
+        self.company = 0  # how many others train at the same time
         self.command = 0  # the number of the last command
         self.problem: Trouble | None = None
         self.used = 0.0  # seconds of work, for whoever shares out the turns
@@ -389,8 +391,9 @@ class Job:
     @property
     def _due_for_a_picture(self) -> bool:
         refresh, newest = self._pace.refresh * self._lanes[0].refresh, self._marks[-1][1]
-        # the very first seconds are the most exciting ones: two pictures more
-        return self._seconds - newest >= (refresh if newest >= refresh else refresh / 3)
+        # the very first seconds are the most exciting ones: two pictures more; in a crowd, which shares the time, one
+        early = newest < refresh and (self.company < CROWD or not newest)
+        return self._seconds - newest >= (refresh / 3 if early else refresh)
 
     def _advance(self, n: int) -> None:
         """n steps in every lane. Where the loss of one explodes, all stop at that step."""
@@ -477,6 +480,7 @@ class Workshop:
         """A slice of one job. What goes wrong in it, say too little memory, ends this one and no other; but after a
         graphics card has failed, no program can use it until it is started again."""
         job = self.jobs[key]
+        job.company = sum(other.running and other.there for other in self.jobs.values()) - job.running
         before, problem = job.step, None
         _use(job.threads)
         try:
