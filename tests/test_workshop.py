@@ -12,6 +12,7 @@ import torch
 from tests.test_live import PACE, ROOT, SMALL
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.image_experiment import ImageExperiment
+from toydiff.limits import limits
 from toydiff.ui import pipe, workshop
 from toydiff.ui.snapshots import Checkpoint, Record, Snapshot, Trouble, Update
 from toydiff.ui.workshop import Job, Order, Pace, Workshop, trouble
@@ -424,7 +425,7 @@ def test_threads_are_as_many_for_every_step_of_images_and_one_for_points(monkeyp
     shop.add(1, order())
     for key in (0, 1):
         shop.work(key)
-    assert used == [1, 1, workshop.THREADS, 1]
+    assert used == [1, 1, limits().threads, 1]
 
 
 def test_the_worker_starts_without_what_only_pages_need():

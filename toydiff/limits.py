@@ -4,6 +4,7 @@ machine.
 TOYDIFF_TRAINEES  tabs that may train at the same time; others watch the exact predictor
 TOYDIFF_VISITORS  tabs in all; who comes then is asked to wait
 TOYDIFF_WORKERS   processes that train
+TOYDIFF_THREADS   threads with which a worker trains on images
 TOYDIFF_SECONDS   of work that one picture may take; one that would take longer is not begun
 TOYDIFF_TEACHER   the word that opens the teacher's view; without it there is none
 """
@@ -20,7 +21,13 @@ from toydiff.text import words
 PER_CORE = 30  # tabs that train: measured with benchmarks/class.py
 MEGABYTES = 12  # of a tab that trains, with room to spare
 SHORTEST = 8  # characters of the teacher's word
-RANGES = {"trainees": (1, 10_000), "visitors": (1, 10_000), "workers": (1, 64), "seconds": (1, 3600)}
+RANGES = {
+    "trainees": (1, 10_000),
+    "visitors": (1, 10_000),
+    "workers": (1, 64),
+    "threads": (1, 64),
+    "seconds": (1, 3600),
+}
 
 
 def cores() -> int:
@@ -48,6 +55,10 @@ class Limits:
     trainees: int = field(default_factory=usual_trainees)
     visitors: int = field(default_factory=lambda: 2 * usual_trainees())
     workers: int = 1
+    # Of one training on images; those of points are too small for two. Half of the cores: where another program needs
+    # one of them, threads that wait for each other are many times slower than one. And always as many: the last digits
+    # of a sum depend on it, and one seed is one picture.
+    threads: int = field(default_factory=lambda: min(4, max(1, cores() // 2)))
     seconds: int = 30
     teacher: str = ""
 

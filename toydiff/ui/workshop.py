@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
@@ -25,6 +24,7 @@ from toydiff.field import Probe
 from toydiff.image_experiment import ImageExperiment, usual_device
 from toydiff.images import Images
 from toydiff.judge import Judge
+from toydiff.limits import limits
 from toydiff.metrics import Ruler
 from toydiff.own import Own
 from toydiff.samplers import WAYS, reverse
@@ -37,16 +37,6 @@ PROMPT = 1.0  # seconds of work on what somebody waits for that come before ever
 BITE = 2e8  # examples times weights between two looks at the clock: some 25 ms
 STRIDE = 10  # training steps between two looks at the clock, at most
 UNTRAINED = 64  # pictures of untrained networks that are kept: a class opens the same page at the same time
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# Threads for one training step of images (those of points are too small for two). Half of the cores: where another
-# program needs one of them, threads that wait for each other are many times slower than one. And always as many: the
-# last digits of a sum depend on it, and one seed is one picture.
-THREADS = int(os.environ.get("TOYDIFF_THREADS", 0)) or min(4, max(1, _cores() // 2))
 
 
 class Pace(NamedTuple):
@@ -112,11 +102,12 @@ class _Lane:
 class _ImageLane:
     """The same for images: steps and pictures are slow, so there are fewer of both."""
 
-    refresh, save, threads, stride = 5, 3, THREADS, 1
+    refresh, save, stride = 5, 3, 1
 
     def __init__(self, experiment: ImageExperiment, order: Order) -> None:
         assert order.images is not None
         self.experiment, self._images = experiment, _shared(order.images)
+        self.threads = limits().threads
         self.trainer = experiment.trainer(self._images, usual_device())
         if order.state is not None:
             self.trainer.load_state_dict(order.state)
