@@ -9,6 +9,7 @@ from toydiff.draw.fields import MIDDLE, field_scene
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
+from toydiff.ui.live import Snapshot
 from toydiff.ui.race import race
 from toydiff.ui.runs import kept, truth
 
@@ -24,9 +25,8 @@ best = truth(shown)
 
 
 @st.fragment(run_every=state.every(now, 2.0))
-def watch(was_moving: bool) -> None:
-    if was_moving and not run.snapshot().moving:
-        st.rerun()  # it stopped by itself: the buttons have to know
+def watch(old: Snapshot) -> None:
+    state.follow(old, run.snapshot())
     page.say_if_exploded(run)
     model, steps = run.predictor()
     made_by = words("page.network", steps=f"{steps:,}")
@@ -45,7 +45,7 @@ def watch(was_moving: bool) -> None:
         st.plotly_chart(chart, key="errors", config={"displayModeBar": False}, alt=words("charts.error_alt"))
 
 
-watch(now.moving)
+watch(now)
 page.say("field", "read")
 reach = best.probe.reach()
 middle = best.times[reach < MIDDLE]

@@ -33,7 +33,7 @@ with lesson.enough_memory(experiment):
     now = run.snapshot()
     training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
 pictures.offer(run)
-st.fragment(lesson.watch, run_every=state.every(now))(run, now.moving)
+st.fragment(lesson.watch, run_every=state.every(now))(run, now)
 page.say("images", "what", **values)
 if experiment.data == "digits":
     floor, accuracy = f"{judge().floor:.0%}", f"{judge().accuracy:.1%}"

@@ -9,7 +9,7 @@ from toydiff.draw.scenes import GHOST, stamp
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import SAMPLES
+from toydiff.ui.live import SAMPLES, Snapshot
 from toydiff.ui.runs import best_loss
 
 page.begin("train")
@@ -19,10 +19,9 @@ run, now = page.training("train")
 
 
 @st.fragment(run_every=state.every(now))
-def watch(was_moving: bool) -> None:
+def watch(old: Snapshot) -> None:
     now = run.snapshot()
-    if was_moving and not now.moving:
-        st.rerun()  # it stopped by itself: the buttons have to know
+    state.follow(old, now)
     page.say_if_exploded(run)
     newest = now.checkpoints[-1]
     figures = {
@@ -60,7 +59,7 @@ def show(name: str, chart: go.Figure) -> None:
     st.plotly_chart(chart, key=name, config={"displayModeBar": False}, alt=words(f"charts.{name}_alt"))
 
 
-watch(now.moving)
+watch(now)
 page.say("train", "what")
 page.say("train", "loss", best=f"{best_loss(run.experiment):.2f}")
 page.say("train", "quality", samples=f"{SAMPLES:,}")

@@ -1,4 +1,10 @@
-"""A tab that is loaded again, in a real browser: it finds its training, and a duplicate of it does not."""
+"""A tab that is loaded again, in a real browser: it finds its training, and a duplicate of it does not. And a training
+whose process is killed goes on."""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -91,4 +97,31 @@ def test_rubbish_in_the_storage_harms_nobody(visit, rubbish):
     view.ready()
     view.drawn()
     assert not says_it_is_gone(view)
+    assert not view.errors
+
+
+def workers(server):
+    """The processes that train for this server."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # that one has just ended
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == server.process.pid and b"toydiff.ui.worker" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to find the process that trains")
+def test_after_the_process_that_trains_was_killed_the_page_says_so_and_goes_on(visit, server):
+    view = visit("train")
+    view.press(words("train.start"))
+    view.until(lambda: steps(view) > 20, "training")
+    (old,) = workers(server)
+    os.kill(old, signal.SIGKILL)
+    sentence = words("live.lost").split("{")[0].strip()
+    view.until(lambda: sentence in " ".join(view.page.get_by_test_id("stAlert").all_inner_texts()), "a sentence", 120)
+    back = steps(view)
+    view.until(lambda: steps(view) > back, "more steps", 120)
+    assert old not in workers(server)
+    view.press(words("train.pause"))
     assert not view.errors

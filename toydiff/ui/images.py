@@ -37,7 +37,7 @@ from toydiff.judge import Verdict
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import ImageRun, judge
+from toydiff.ui.live import ImageRun, Snapshot, judge
 from toydiff.ui.runs import check, kept
 
 MENU = (
@@ -144,11 +144,10 @@ def load(data: str, n: int, seed: int) -> Images:
     return ImageExperiment(data=data, n=n, seed=seed).images()
 
 
-def watch(run: ImageRun, was_moving: bool) -> None:
+def watch(run: ImageRun, old: Snapshot) -> None:
     """The training: its film, its numbers, its charts."""
     now = run.snapshot()
-    if was_moving and not now.moving:
-        st.rerun()  # it stopped by itself: the buttons have to know
+    state.follow(old, now)
     if now.diverged_at is not None:
         st.error(words("images.diverged", step=f"{now.diverged_at + 1:,}", lr=f"{run.experiment.lr:g}"))
     newest, judged = now.checkpoints[-1], run.experiment.data == "digits"

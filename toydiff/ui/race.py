@@ -29,7 +29,7 @@ def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]
     training_buttons(running, now, lambda: state.fresh_race(key, *experiments), f"{key}-")
     _changed(key, running.experiments, experiments)
     # while it trains, this part of the page comes again every second
-    st.fragment(_watch, run_every=state.every(now))(key, running, names, now.moving)
+    st.fragment(_watch, run_every=state.every(now))(key, running, names, now)
     return now
 
 
@@ -48,10 +48,9 @@ def _changed(key: str, old: tuple[Experiment, ...], new: tuple[Experiment, ...])
             st.rerun()
 
 
-def _watch(key: str, race: Race, names: tuple[str, str], was_moving: bool) -> None:
+def _watch(key: str, race: Race, names: tuple[str, str], old: RaceSnapshot) -> None:
     now = race.snapshot()
-    if was_moving and not now.moving:
-        st.rerun()  # it stopped by itself: the buttons have to know
+    state.follow(old, now)
     for name, experiment, lane in zip(names, race.experiments, now.lanes, strict=True):
         if lane.diverged_at is not None:
             st.error(words("race.diverged", name=name, step=f"{lane.diverged_at + 1:,}", lr=f"{experiment.lr:g}"))

@@ -198,6 +198,12 @@ def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0) -> float | None:
     return seconds * max(1.0, live.load().running / LOOKS) if now.moving else None
 
 
+def follow(old: Snapshot | RaceSnapshot, new: Snapshot | RaceSnapshot) -> None:
+    """Where a training stopped by itself, or lost steps with its process: the whole page has to know."""
+    if (old.moving and not new.moving) or new.lost not in (None, old.lost):
+        st.rerun()
+
+
 def only(training: Training) -> Training:
     """The same, and everything else that this session trains pauses: a session trains one thing at a time."""
     room().sit_down(session())
