@@ -33,3 +33,9 @@ def visit(context, server) -> Iterator[Visitors]:
     visitors = Visitors(context, server)
     yield visitors
     visitors.leave()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    """A click on pause waits for the last picture, however slow the machine is: what comes after a click is certain."""
+    monkeypatch.setattr("toydiff.ui.controls.PATIENCE", 600.0)

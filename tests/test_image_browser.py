@@ -3,44 +3,19 @@
 import io
 import re
 import zipfile
-from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import ARGUMENTS, Server, View, Visitors, chromium, served
+from tests.browser import View
 from toydiff import checkpoint
 from toydiff.text import words
 
 pytestmark = pytest.mark.browser
 
 FAST = {"image_T": 10, "image_batch": 8, "image_n": 60, "T": 10, "points": 100}
-
-
-@pytest.fixture(scope="module")
-def context() -> Iterator[object]:
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser.new_context(viewport={"width": 1280, "height": 720})
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def server(context, tmp_path_factory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def visit(context, server) -> Iterator[Visitors]:
-    visitors = Visitors(context, server)
-    yield visitors
-    visitors.leave()
 
 
 def healthy(view: View) -> None:
@@ -136,7 +111,7 @@ def test_a_network_is_kept_and_opened_again(visit):
     for step in ("1", "2"):
         view.press(words("train.one"))
         view.until(lambda: view.at_rest and metric(view, words("train.step")) == step, "a step")  # noqa: B023
-    kept = view.download(words("images.keep"))
+    kept = view.export(words("images.keep"), "SAFETENSORS")
     assert checkpoint.unpack(kept, "kept").state["step"] == 2
     view.press(words("train.reset"))
     view.until(lambda: view.at_rest and metric(view, words("train.step")) == "0", "a fresh start")

@@ -571,8 +571,11 @@ def test_a_kept_network_is_put_in_place_with_its_settings_and_goes_on():
 
 def test_the_page_keeps_the_network_that_it_shows():
     at = fine(press(opened(), "images-one"))
-    assert [button.proto.label for button in at.sidebar.get("download_button")] == [words("images.keep")]
-    found = checkpoint.unpack(run_of(at).packed(), "a")
+    at = fine(press(at, "images-keep"))
+    content = run_of(at).packed()
+    label = words("export.save_file", kind="SAFETENSORS", size=f"{len(content) / 1e6:.1f}")
+    assert [button.proto.label for button in at.sidebar.get("download_button")] == [label]
+    found = checkpoint.unpack(content, "a")
     assert found.experiment == SMALL
     assert found.state["step"] == 1
 

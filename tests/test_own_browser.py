@@ -95,7 +95,7 @@ def test_a_lesson_travels_in_a_file(visit):
     view.go(words("nav.forward"))
     film = view.player("hash")
     view.go(words("nav.own"))
-    kept = view.download(words("own.save"))
+    kept = view.export(words("own.save"), "SAFETENSORS")
     found = checkpoint.unpack(kept, "kept")
     assert (found.data.name, found.experiment.seed, found.experiment.schedule) == ("Heart", 3, "linear")
     assert found.state["step"] == 1

@@ -11,10 +11,9 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from toydiff import own
 from toydiff.draw.charts import BLUE, GRAY, ORANGE
+from toydiff.draw.images import scene_of
 from toydiff.draw.scene import Panel, Scene
-from toydiff.draw.scenes import GHOST
 from toydiff.exact import Model
 from toydiff.image_experiment import ImageExperiment
 from toydiff.images import GAP, Images
@@ -76,7 +75,7 @@ def starts(experiment: ImageExperiment, images: Images, model: Model, made_by: s
     """DDIM from n start noises, the first SHOWN as a film; and what all of them become, (n, C, H, W)."""
     run = ddim(experiment, model, experiment.start(n, images.shape))
     panel = Panel(words("names.ddim"), words("formulas.ddim"), _first(run))
-    return _scene(experiment, images, (panel,), words("names.ddim"), made_by), run.end
+    return scene_of(experiment, images, (panel,), words("names.ddim") + _in_jumps(experiment), made_by), run.end
 
 
 def way_scene(experiment: ImageExperiment, images: Images, walked: Way, made_by: str) -> Scene:
@@ -95,7 +94,7 @@ def way_scene(experiment: ImageExperiment, images: Images, walked: Way, made_by:
         panel("arc", walked.of_arc, walked.arc),
         panel("straight", walked.of_straight, walked.straight),
     )
-    return _scene(experiment, images, panels, words("between.way"), made_by, clock="place")
+    return scene_of(experiment, images, panels, words("between.way") + _in_jumps(experiment), made_by, clock="place")
 
 
 def dice(
@@ -106,7 +105,8 @@ def dice(
     copies = x.expand(n, *x.shape)
     runs = {name: experiment.reverse(model, name, copies, jumps(experiment)) for name in ("ddpm", "ddim")}
     panels = tuple(Panel(words(f"names.{name}"), words(f"formulas.{name}"), _first(run)) for name, run in runs.items())
-    scene = _scene(experiment, images, panels, " | ".join(panel.title for panel in panels), made_by)
+    what = " | ".join(panel.title for panel in panels) + _in_jumps(experiment)
+    scene = scene_of(experiment, images, panels, what, made_by)
     return scene, {name: run.end for name, run in runs.items()}
 
 
@@ -183,23 +183,5 @@ def _first(run: Trajectory) -> Trajectory:
     return Trajectory(run.t, *(part[:, :SHOWN].clone() for part in (run.x, run.x0, run.mean)))
 
 
-def _scene(
-    experiment: ImageExperiment,
-    images: Images,
-    panels: tuple[Panel, ...],
-    what: str,
-    made_by: str,
-    clock: str = "t",
-) -> Scene:
-    stamp = words(
-        "images.stamp",
-        data=own.title(experiment.data),
-        n=f"{len(images.x):,}",
-        schedule=words(f"names.{experiment.schedule}"),
-        T=experiment.T,
-        what=what + words("page.jumps", steps=jumps(experiment)),
-        predictor=made_by,
-        seed=experiment.seed,
-    )
-    data = images.x[:GHOST].flatten(1) if images.shape == (1, 1, 2) else images.x[:GHOST]
-    return Scene(panels, data, stamp, clock=clock, pixels=images.pixels)
+def _in_jumps(experiment: ImageExperiment) -> str:
+    return words("page.jumps", steps=jumps(experiment))

@@ -28,7 +28,7 @@ def training_scene(experiment: ImageExperiment, images: Images, run: Trajectory,
     """Checkpoints of a training; images of two pixels are shown as particles too."""
     panel = Panel(words("images.samples"), words("formulas.ddpm"), run)
     panels = (panel,) if images.shape != (1, 1, 2) else (panel, Panel(words("images.plane"), "", _plane(run)))
-    return _scene(experiment, images, panels, words("names.ddpm"), made_by, clock="step")
+    return scene_of(experiment, images, panels, words("names.ddpm"), made_by, clock="step")
 
 
 def ways_scene(
@@ -49,7 +49,7 @@ def ways_scene(
         )
         for way, run in runs.items()
     )
-    scene = _scene(experiment, images, panels, " | ".join(words(f"names.{way}") for way in runs), made_by)
+    scene = scene_of(experiment, images, panels, " | ".join(words(f"names.{way}") for way in runs), made_by)
     return scene, {way: variance(run.end) / whole for way, run in runs.items()}
 
 
@@ -57,7 +57,7 @@ def bridge_scene(experiment: ImageExperiment, images: Images, run: Trajectory, w
     """One way down for images of two pixels, and the same as points: each image is a particle."""
     name, formula = words(f"names.{way}"), words(f"formulas.{way}")
     panels = (Panel(name, formula, run), Panel(words("images.plane"), words("images.two"), _plane(run)))
-    return _scene(experiment, images, panels, name, made_by)
+    return scene_of(experiment, images, panels, name, made_by)
 
 
 def nearest_scene(experiment: ImageExperiment, images: Images, run: Trajectory, made_by: str) -> tuple[Scene, Tensor]:
@@ -68,7 +68,7 @@ def nearest_scene(experiment: ImageExperiment, images: Images, run: Trajectory, 
         Panel(name, words("formulas.ddpm"), run),
         Panel(beside, words("images.of_data"), run, still=images.x[nearest]),
     )
-    return _scene(experiment, images, panels, f"{name} | {beside}", made_by), distance
+    return scene_of(experiment, images, panels, f"{name} | {beside}", made_by), distance
 
 
 def forward_scene(experiment: ImageExperiment, images: Images) -> Scene:
@@ -80,7 +80,7 @@ def forward_scene(experiment: ImageExperiment, images: Images) -> Scene:
         route.__name__: _some(route(x0, schedule, generator), times) for route in (trajectory.chain, trajectory.jump)
     }
     panels = tuple(Panel(words(f"names.{name}"), words(f"formulas.{name}"), run) for name, run in runs.items())
-    return _scene(experiment, images, panels, words("page.forward"), words("page.no_network"))
+    return scene_of(experiment, images, panels, words("page.forward"), words("page.no_network"))
 
 
 def _some(frames: Iterable[Frame], times: Tensor) -> Trajectory:
@@ -140,7 +140,7 @@ def _plane(run: Trajectory) -> Trajectory:
     return Trajectory(run.t, run.x.flatten(2), run.x0.flatten(2), run.mean.flatten(2))
 
 
-def _scene(
+def scene_of(
     experiment: ImageExperiment,
     images: Images,
     panels: tuple[Panel, ...],
@@ -148,6 +148,7 @@ def _scene(
     made_by: str,
     clock: str = "t",
 ) -> Scene:
+    """These panels, with what stands under all films of images. what: is shown; made_by: the predictor."""
     stamp = words(
         "images.stamp",
         data=own.title(experiment.data),

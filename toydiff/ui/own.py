@@ -29,6 +29,7 @@ from toydiff.text import shown, words
 from toydiff.trajectory import Trajectory
 from toydiff.ui import page, pictures, state
 from toydiff.ui.canvas import canvas
+from toydiff.ui.export import Kept, made_on_demand
 from toydiff.ui.live import Run
 from toydiff.ui.player import player
 from toydiff.ui.runs import kept
@@ -202,15 +203,8 @@ def offer_file(experiment: Experiment) -> None:
     else:
         st.markdown(words("own.holds", data=data, steps=f"{run.step:,}"))
     with st.container(horizontal=True):
-        st.download_button(
-            words("own.save"),
-            partial(_packed, run, experiment),
-            "toydiff-lesson.safetensors",
-            "application/octet-stream",
-            key="own-save",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        lesson = Kept("toydiff-lesson.safetensors", "application/octet-stream", ":material/save:", "own.save")
+        made_on_demand(lesson, partial(_packed, run, experiment), key="own-save", of=(run, experiment))
         if st.button(words("own.open"), key="own-open", icon=":material/upload_file:"):
             open_lesson()
 
@@ -240,7 +234,7 @@ def put_in_place(content: bytes, name: str) -> None:
     cannot be; `name` is for the message."""
     found = checkpoint.unpack(content, name)
     if isinstance(found.experiment, ImageExperiment):
-        pictures.put_in_place(content, name)
+        pictures.put_in_place(found, name)
     else:
         if found.state is not None:
             state.fresh_run(found.experiment, found.state)

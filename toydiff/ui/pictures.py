@@ -10,10 +10,12 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from toydiff import checkpoint, own
+from toydiff.checkpoint import Checkpoint
 from toydiff.image_experiment import ImageExperiment
 from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pictures, Skipped, Source, read
 from toydiff.text import shown, words
 from toydiff.ui import state
+from toydiff.ui.export import Kept, made_on_demand
 from toydiff.ui.images import enlarged, load
 from toydiff.ui.live import ImageRun
 from toydiff.ui.runs import kept
@@ -29,17 +31,9 @@ def offer(run: ImageRun) -> None:
     with st.sidebar:
         if st.button(words("images.bring"), key="images-bring", icon=":material/add_photo_alternate:", width="stretch"):
             own_pictures()
-        st.download_button(
-            words("images.keep"),
-            run.packed,
-            f"toydiff-{run.experiment.data}.safetensors",
-            "application/octet-stream",
-            key="images-keep",
-            icon=":material/download:",
-            help=words("images.keep_help"),
-            on_click="ignore",
-            width="stretch",
-        )
+        name = f"toydiff-{run.experiment.data}.safetensors"
+        network = Kept(name, "application/octet-stream", ":material/save:", "images.keep")
+        made_on_demand(network, run.packed, key="images-keep", of=run)
         if st.button(words("images.open"), key="images-open", icon=":material/upload_file:", width="stretch"):
             open_network()
 
@@ -125,17 +119,17 @@ def open_network() -> None:
     if file is None:
         return
     try:
-        put_in_place(file.getvalue(), shown(file.name))
+        name = shown(file.name)
+        put_in_place(checkpoint.unpack(file.getvalue(), name), name)
     except ValueError as error:
         st.error(str(error))
         return
     st.rerun()
 
 
-def put_in_place(content: bytes, name: str) -> None:
+def put_in_place(found: Checkpoint, name: str) -> None:
     """The training in a file, with its settings and data, as this session's. ValueError, and nothing has changed, if
     that cannot be; `name` is for the message."""
-    found = checkpoint.unpack(content, name)
     experiment = found.experiment
     if not isinstance(experiment, ImageExperiment):
         raise ValueError(words("images.of_points", file=name))
