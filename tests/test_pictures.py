@@ -445,7 +445,17 @@ def test_pictures_of_one_flat_gray():
         read({f"{i}.png": encoded(Image.new("RGB", (9, 9), "teal")) for i in range(3)}, 8)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\3\4", GOOD["a.png"], zipped(GOOD)[:-30], zipped(GOOD)[-100:]])
+NO_ZIPS = {
+    "empty": b"",
+    "text": b"hello",
+    "its first bytes": b"PK\3\4",
+    "a picture": GOOD["a.png"],
+    "its beginning": zipped(GOOD)[:-30],
+    "its end": zipped(GOOD)[-100:],
+}
+
+
+@pytest.mark.parametrize("content", NO_ZIPS.values(), ids=NO_ZIPS)
 def test_what_is_not_a_zip(content, tmp_path):
     (tmp_path / "x.zip").write_bytes(content)
     for source in (content, tmp_path / "x.zip"):
