@@ -20,7 +20,7 @@ experiment, images = settings()
 with enough_memory(experiment):
     run = state.current_image_run(experiment, images)
 numbers = images.x[0].numel()
-question, network = st.columns(2, vertical_alignment="center")
+question, network = st.columns(2)
 with question:
     page.say("between", "question", data=own.title(experiment.data), numbers=f"{numbers:,}")
 with network, enough_memory(experiment):
@@ -39,6 +39,8 @@ with choice:
     pictures(images, [(words("between.first"), way.of_arc[0]), (words("between.last"), way.of_arc[-1])], side=120)
     if ends.off is not None:
         page.say("between", "found", off=f"{ends.off:.2g}")
+        if not who.steps and experiment.data != "two-pixel":
+            page.say("between", "exact-found")
     if ends.off is not None and who.moons and not who.steps:
         page.say("between", "exact-ends")
 
@@ -60,16 +62,21 @@ figures = {
     "angle": f"{math.degrees(way.angle):.0f}",
     **{name: f"{length[PLACES // 2]:.1f}" for name, length in lengths.items()},
 }
-page.say("between", "lengths", **figures)
-if ends.off is not None:
-    page.say("between", "not-typical")
+if ends.off is None:
+    page.say("between", "lengths", **figures)
+else:
+    page.say("between", "not-typical", **figures)
+page.say("between", "slerp")
 page.say("between", "steps", largest=f"{largest_step(way.of_arc):.0%}", even=f"{1 / (PLACES - 1):.1%}")
 if not who.steps:
     page.say("between", "exact", kinds=len(closest(way.of_arc, images.x)[1].unique()))
 
 if experiment.data == "digits":
     figures |= {"floor": f"{judge().floor:.0%}", "accuracy": f"{judge().accuracy:.1%}"}
-    page.say("between", "sure", **figures | lesson.sure(who, way))
+    verdict, found = lesson.sure(who, way)
+    page.say("between", "sure", **figures | found)
+    if ends.off is None:
+        page.say("between", verdict, **figures)
 if who.moons:
     page.say("between", "moons")
     page.say("between", "with-gap" if experiment.data.endswith("-gap") else "with-all")

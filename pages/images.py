@@ -13,7 +13,7 @@ from toydiff.ui.export import film_with_export
 from toydiff.ui.live import IMAGES, judge
 
 STEPS = 1500  # that the button trains: a minute or two on a CPU
-FEW = 0.05  # of the data's variance: below it, all samples are one picture
+FEW = 0.1  # of the data's variance: below it, all samples are one picture
 
 page.begin("images")
 experiment, images = lesson.settings()
@@ -34,7 +34,7 @@ with lesson.enough_memory(experiment):
     training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
 pictures.offer(run)
 st.fragment(lesson.watch, run_every=state.every(now))(run, now)
-page.say("images", "what", **values)
+page.say("images", "what", network=lesson.about(experiment), **values)
 if experiment.data == "digits":
     floor, accuracy = f"{judge().floor:.0%}", f"{judge().accuracy:.1%}"
     page.say("images", "judge", floor=floor, accuracy=accuracy, samples=IMAGES)
@@ -85,6 +85,8 @@ beside, distance = lesson.nearest(experiment, images, scene, predictor)
 page.say("images", "nearest")
 film_with_export(beside, key="images-nearest", name=f"toydiff-nearest-{experiment.data}", trails=False)
 page.say("images", "by-heart", distance=f"{distance.mean():.2f}", **figures)
+if other >= lesson.DENSE:
+    page.say("images", "copies")
 if not steps:
     page.say("images", "exact")
 

@@ -257,13 +257,25 @@ def films(at: AppTest) -> dict[str, bytes]:
 def test_digits_with_the_exact_predictor():
     at = opened()
     assert [info.value for info in at.info] == [words("between.no_network", steps="600")]
-    for section in ("question", "starts", "way", "lengths", "steps", "exact", "sure", "classes", "dice", "decided"):
+    for section in (
+        "question",
+        "starts",
+        "way",
+        "lengths",
+        "steps",
+        "exact",
+        "sure",
+        "sure-exact",
+        "classes",
+        "dice",
+        "decided",
+    ):
         assert says(at, "between", section), section
-    for section in ("found", "moons", "passes", "jumps", "fades"):
+    for section in ("found", "not-typical", "sure-arc", "moons", "passes", "jumps", "fades"):
         assert not says(at, "between", section), section
     assert [*films(at)] == ["between-starts", "between", "dice"]
     fine(press(at, "between-a-take"))  # there is no ring yet
-    assert words("between.no_ring") in [caption.value for caption in at.caption]
+    assert words("between.no_ring") in [toast.value for toast in at.toast]
     assert at.number_input(key="between-a").value == 1
 
 
@@ -276,7 +288,10 @@ def test_other_ends():
     assert after["dice"] == before["dice"]  # the first end is the same
     fine(at.segmented_control(key="between-ends-noise").set_value("real").run())
     assert says(at, "between", "found")
+    assert says(at, "between", "exact-found")
     assert says(at, "between", "not-typical")
+    assert not says(at, "between", "lengths")
+    assert not says(at, "between", "sure-exact")
     fine(at.selectbox(key="between-class-a").set_value(3).run())
     fine(at.selectbox(key="between-class-b").set_value(3).run())  # no way at all
 
@@ -289,19 +304,20 @@ def test_a_network_of_lesson_7_is_the_same_one_here():
     assert words("between.network", steps="1") in [element.value for element in at.markdown]
     assert not at.info
     assert not says(at, "between", "exact")
-    kept = at.session_state["kept-between-starts"]
+    assert says(at, "between", "sure-alike") != says(at, "between", "sure-arc")
+    kept = at.session_state["session"].kept["between-starts"]
     fine(at.run())
-    assert at.session_state["kept-between-starts"] is kept
+    assert at.session_state["session"].kept["between-starts"] is kept
     assert run_of(at) is run
 
     run.start()
     wait_for(lambda: run.step > 3)
     fine(at.run())  # while it trains, the page keeps the network that it has
     assert words("between.network", steps="1") in [element.value for element in at.markdown]
-    assert at.session_state["kept-between-starts"] is kept
+    assert at.session_state["session"].kept["between-starts"] is kept
     fine(press(at, "between-newest"))
     assert words("between.network", steps="1") not in [element.value for element in at.markdown]
-    assert at.session_state["kept-between-starts"] is not kept
+    assert at.session_state["session"].kept["between-starts"] is not kept
     run.pause()
 
 

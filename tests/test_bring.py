@@ -232,7 +232,7 @@ def test_very_different_scales_are_said_and_can_be_made_equal():
     shape /= shape.std(0)
     table = open_file("a.csv", ("year,cm\n" + "".join(f"{x * 1000 + 1e6},{y}\n" for x, y in shape)).encode())
     points, notes = table.cloud()
-    assert notes == (words("bring.flat", wide="year", narrow="cm", times="1e+03"),)
+    assert notes == (words("bring.flat", wide="year", narrow="cm", times="1e+03", toggle=words("own.scales")),)
     same(points, shape * [1000, 1])
     points, notes = table.cloud(own_scales=True)
     assert notes == ()
@@ -564,7 +564,7 @@ BAD_PICTURES = {
     "half a GIF": (KINDS["GIF"][:60], "broken"),
     "half a BMP": (KINDS["BMP"][:500], "broken"),
     "half a WEBP": (KINDS["WEBP"][:40], "broken"),
-    "a header": (b"\x89PNG\r\n\x1a\n", "kind"),
+    "a header": (b"\x89PNG\r\n\x1a\n", "broken"),
 }
 
 

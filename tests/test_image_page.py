@@ -123,6 +123,8 @@ def test_the_chart_of_digits_has_their_counts():
     figure = digit_counts((3, 0, 5), "title")
     assert list(figure.data[0].y) == [3, 0, 5]
     assert list(figure.data[0].x) == ["0", "1", "2"]
+    assert figure.layout.shapes[0].y0 == pytest.approx(8 / 3)
+    assert figure.layout.annotations[0].text == words("images.evenly")
 
 
 def test_a_particle_is_the_two_pixels_of_its_image():
@@ -211,7 +213,7 @@ def test_before_the_training_the_exact_predictor_is_shown():
     assert at.session_state["image_experiment"] == SMALL
     assert run_of(at).step == 0
     assert [info.value for info in at.info] == [words("images.no_network", steps="1,500")]
-    for section in ("question", "numbers", "by-heart", "exact", "judge"):
+    for section in ("question", "numbers", "by-heart", "copies", "exact", "judge"):
         assert says(at, "images", section), section
     assert says(at, "images", "one") != says(at, "images", "several")
     assert len(films(at)) == 4
@@ -259,6 +261,7 @@ def test_other_images(data):
     assert at.query_params["image_data"] == data
     assert film(at).header["panels"]
     assert says(at, "images", "bridge") == (data == "two-pixel")
+    assert says(at, "images", "copies") == (data != "two-pixel")  # whose points lie dense
     assert not says(at, "images", "judge")
     fine(press(at, "images-one"))
 
@@ -399,7 +402,7 @@ def test_measured_numbers_are_those_of_the_samples(data, monkeypatch):
     metrics = {metric.label: metric.value for metric in at.metric}
     for way, x in ends.items():
         assert metrics[words("images.share", way=words(f"names.{way}"))] == f"{share(x, images.x):.1%}"
-    _, found = at.session_state["images-measured"]
+    _, found = at.session_state["session"].kept["images-measured"]
     assert (found.n, found.steps) == (60, steps) == (60, 1)
     if data == "digits":
         assert found.verdict == live.judge().verdict(images, ends["ddpm"])
@@ -411,7 +414,7 @@ def test_measured_numbers_are_those_of_the_samples(data, monkeypatch):
 
 def test_the_exact_predictor_can_be_measured_too():
     at = fine(press(opened(), "images-measure"))
-    found = at.session_state["images-measured"][1]
+    found = at.session_state["session"].kept["images-measured"][1]
     assert found.steps == 0
     assert found.verdict.share > 0.9
     assert found.variance["mean-only"] < found.variance["ddim"]
@@ -489,8 +492,8 @@ def test_own_pictures_are_shown_before_they_are_used_and_then_are_data_like_any_
     assert len(at.get("image")) == 5
     listed = "\n".join(text.value for text in at.text).splitlines()
     assert listed == [
-        f"a?b?i?.gif: {words('pictures.kind')}",
-        f"broken.png: {words('pictures.kind')}",
+        f"a?b?i?.gif: {words('pictures.broken')}",
+        f"broken.png: {words('pictures.broken')}",
         f"notes.txt: {words('pictures.kind')}",
     ]
     assert at.session_state["image_experiment"] == SMALL  # not before the button is pressed

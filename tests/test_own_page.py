@@ -189,17 +189,17 @@ def test_a_table_of_three_columns_of_which_one_chooses_two():
     fine(at.run())
     assert panel(at)["title"] == "my circle"
     expected = standardized(torch.tensor([[math.cos(t), t] for t in TURN]))
-    assert "kept-own-file" in at.session_state
+    assert "own-file" in at.session_state["session"].kept
     at = learn(at)
     assert in_use(at).numpy() == pytest.approx(expected.numpy(), abs=1e-3)
-    assert "kept-own-file" not in at.session_state  # it is not kept for longer than it is needed
+    assert "own-file" not in at.session_state["session"].kept  # it is not kept for longer than it is needed
 
 
 def test_two_columns_leave_nothing_to_choose_and_each_axis_may_have_its_own_scale():
     at = brought("flat.tsv", csv("wide\tnarrow", *(f"{1000 * math.cos(t)}\t{math.sin(t)}" for t in TURN)))
     assert not [box for box in at.selectbox if box.key.startswith("own-")]
     assert [caption.value for caption in at.caption] == [
-        words("bring.flat", wide="wide", narrow="narrow", times="1e+03")
+        words("bring.flat", wide="wide", narrow="narrow", times="1e+03", toggle=words("own.scales"))
     ]
     (toggle,) = at.toggle
     toggle.set_value(True)
@@ -217,13 +217,13 @@ def test_a_file_is_read_once_and_not_kept_without_the_uploader(monkeypatch):
     at.toggle[0].set_value(True)
     fine(at.run())
     assert reads == ["a.csv"]
-    assert "kept-own-file" in at.session_state
+    assert "own-file" in at.session_state["session"].kept
     at.button_group(key="own-way").set_value("draw")
-    assert "kept-own-file" not in fine(at.run()).session_state
+    assert "own-file" not in fine(at.run()).session_state["session"].kept
 
     at = brought("a.csv", csv("1,2", "3,4", "5,0"))
     at.file_uploader(key="own-file").set_value(None)
-    assert "kept-own-file" not in fine(at.run()).session_state
+    assert "own-file" not in fine(at.run()).session_state["session"].kept
     assert not offered(at)
 
 

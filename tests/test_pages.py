@@ -580,7 +580,7 @@ def test_a_network_leaves_its_mark_on_the_link():
 
 
 def network_stamp(at: AppTest) -> str:
-    return at.session_state["kept-network-scene"][1].stamp
+    return at.session_state["session"].kept["network-scene"][1].stamp
 
 
 def test_settings_changed_here_are_not_called_a_link():
@@ -607,7 +607,7 @@ def test_one_link_is_one_picture_particle_for_particle():
     for _ in range(2):
         at = open_page("reverse", **NET, predictor="network", trained="150", seed="5")
         fine(press(at, "train-now"))
-        runs.append([panel.trajectory for panel in at.session_state["kept-network-scene"][1].panels])
+        runs.append([panel.trajectory for panel in at.session_state["session"].kept["network-scene"][1].panels])
         runs.append(film(at).header["hash"])
     for first, second in zip(runs[0], runs[2], strict=True):
         assert first.x.equal(second.x)
@@ -638,7 +638,7 @@ def test_a_gif_has_every_frame(lesson, frames):
     assert not saves(at, lesson)
     fine(press(at, f"{lesson}-make"))
     (label,) = saves(at, lesson)
-    gif = at.session_state[f"{lesson}-job"].gif
+    gif = at.session_state["session"].kept[f"{lesson}-job"].gif
     assert label == words("export.save", megabytes=f"{len(gif) / 1e6:.1f}", frames=frames)
     with Image.open(BytesIO(gif)) as picture:
         assert picture.n_frames == frames
@@ -647,15 +647,15 @@ def test_a_gif_has_every_frame(lesson, frames):
 
 def test_making_a_gif_twice_is_harmless():
     at = press(open_page("forward", **FAST), "forward-make")
-    gif = at.session_state["forward-job"].gif
+    gif = at.session_state["session"].kept["forward-job"].gif
     fine(press(at, "forward-make"))
-    assert at.session_state["forward-job"].gif is gif
+    assert at.session_state["session"].kept["forward-job"].gif is gif
     assert len(saves(at, "forward")) == 1
 
 
 def test_a_gif_half_drawn_goes_on_where_it_was():
     at = press(open_page("forward", **FAST), "forward-make")
-    job = at.session_state["forward-job"]
+    job = at.session_state["session"].kept["forward-job"]
     expected, job.gif = job.gif, None
     with Image.open(BytesIO(expected)) as picture:
         drawn = [frame.convert("RGB") for frame in ImageSequence.Iterator(picture)]

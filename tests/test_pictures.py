@@ -91,6 +91,8 @@ BAD = {
     "larger than Pillow warns of": ("larger.png", sizes(11_000, 10_000), "pixels"),
     "larger than Pillow opens": ("largest.png", sizes(60_000, 60_000), "pixels"),
     "really large": ("white.png", encoded(Image.new("1", (5001, 5000))), "pixels"),
+    "the beginning of a PNG": ("start.png", GOOD["a.png"][:12], "broken"),
+    "the beginning of a JPEG": ("start.jpg", GOOD["z/b.JPG"][:8], "broken"),
     "no data": ("nothing.png", sizes(10, 10), "broken"),
 }
 REASONS = {
@@ -315,7 +317,7 @@ def test_all_pictures_together_have_a_limit(monkeypatch):
     monkeypatch.setattr(pictures, "MAX_BYTES", 3 * size + 10)
     skipped = read(files | {"9.png": encoded(Image.new("1", (2, 2)))[:10]}, 16).skipped
     assert [name for name, _ in skipped] == ["3.bmp", "4.bmp", "9.png"]
-    assert [reason for _, reason in skipped] == [words("pictures.bytes", megabytes=0)] * 2 + [REASONS["kind"]]
+    assert [reason for _, reason in skipped] == [words("pictures.bytes", megabytes=0)] * 2 + [REASONS["broken"]]
 
 
 def test_all_pixels_together_have_a_limit(monkeypatch):

@@ -21,7 +21,6 @@ class Training:
 @pytest.fixture
 def online(monkeypatch):
     """Who is connected, by Streamlit's id; and no waiting."""
-    monkeypatch.setattr(sessions.time, "sleep", lambda _: None)
     monkeypatch.setattr(sessions, "LOOK", 1e9)
     return set()
 
@@ -54,19 +53,18 @@ def test_a_tab_that_is_loaded_again_finds_what_it_had(room, online):
     assert room.come_back(new.key, old) is None  # the new one has made room
 
 
-def test_a_tab_that_was_duplicated_takes_nothing(room, online):
-    online |= {"a", "b"}
-    old, copy = room.enter("a"), room.enter("b")
-    assert room.come_back(old.key, copy) is None
-    assert room.known(old.key)
-    assert {*room.present()} == {old, copy}
+def test_a_page_that_the_browser_keeps_for_the_back_button_loses_its_session_and_may_get_it_back(room, online):
+    online |= {"a", "b"}  # it was left, and is still connected
+    old, new = room.enter("a"), room.enter("b")
+    assert room.come_back(old.key, new) is old
+    assert old.visit == "b"
+    assert room.present() == [old]  # one tab, not two
 
 
 @pytest.mark.parametrize("key", ["", "nobody", "x" * 10_000])
 def test_a_key_that_nobody_has_opens_nothing(room, online, key):
     online.add("a")
     assert room.come_back(key, room.enter("a")) is None
-    assert not room.known(key)
 
 
 def test_what_nobody_comes_back_for_is_freed(room, online, clock):
@@ -89,7 +87,6 @@ def test_what_nobody_comes_back_for_is_freed(room, online, clock):
     gc.collect()
     assert gone() is None
     assert not run.running
-    assert not room.known(key)
     assert room.come_back(key, room.enter("b")) is None
 
 

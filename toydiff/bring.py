@@ -6,13 +6,12 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from toydiff.data import MAX_POINTS
-from toydiff.pictures import MAX_PIXELS, SUFFIXES, _zipped
+from toydiff.pictures import MAX_PIXELS, SUFFIXES, _zipped, begins_as_picture
 from toydiff.silhouettes import Silhouette, from_picture
 from toydiff.tables import MAX_BYTES, MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table, from_npy, from_npz, from_text
 from toydiff.text import shown, words
 
-PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # how each kind of file begins
-REFUSED = {
+REFUSED = {  # how each kind of file begins
     b"%PDF": "document",
     b"\xd0\xcf\x11\xe0": "spreadsheet",
     b"\x1f\x8b": "archive",
@@ -32,7 +31,7 @@ def open_file(name: str, content: bytes) -> Table | Silhouette:
     for beginning, problem in REFUSED.items():
         if content.startswith(beginning):
             raise ValueError(words(f"bring.{problem}"))
-    if content.startswith(PICTURES) or _bmp(content) or content[:4] + content[8:12] == b"RIFFWEBP":
+    if begins_as_picture(content):
         return from_picture(title(name), content)
     if content.startswith(b"\x93NUMPY"):
         return from_npy(title(name), content)
@@ -51,10 +50,6 @@ def limits() -> dict[str, str]:
     numbers = {"megabytes": MAX_BYTES // 10**6, "millions": MAX_PIXELS // 10**6, "points": MAX_POINTS}
     numbers |= {"rows": MAX_ROWS, "columns": MAX_COLUMNS, "cells": MAX_CELLS}
     return {name: f"{number:,}" for name, number in numbers.items()}
-
-
-def _bmp(content: bytes) -> bool:
-    return content.startswith(b"BM") and content[6:10] == bytes(4)  # a table may begin with BM too
 
 
 def _archive(name: str, content: bytes) -> Table:

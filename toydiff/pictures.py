@@ -25,6 +25,7 @@ ALL_PIXELS = 1_000_000_000  # of all pictures: a minute or two of work at the wo
 MAX_BYTES = 200_000_000  # of a ZIP, and of all pictures unpacked
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # what Pillow may try
+BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # of the first three
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp"}  # others are not even opened
 JUNK = {".ds_store", "thumbs.db", "desktop.ini", "__macosx"}  # what systems add of their own accord
 
@@ -156,6 +157,12 @@ def _content(file: File, most: int) -> bytes:
     raise Refused(words("pictures.bytes", megabytes=MAX_BYTES // 10**6))
 
 
+def begins_as_picture(content: bytes) -> bool:
+    """Whether the first bytes are those of one of FORMATS."""
+    bmp = content.startswith(b"BM") and content[6:10] == bytes(4)  # a table may begin with BM too
+    return bmp or content.startswith(BEGINNINGS) or content[:4] + content[8:12] == b"RIFFWEBP"
+
+
 def _opened(content: bytes, most: int) -> Image.Image:
     """The picture, of which only the header has been read."""
     try:
@@ -164,7 +171,7 @@ def _opened(content: bytes, most: int) -> Image.Image:
     except Image.DecompressionBombError:
         pixels = MAX_PIXELS + 1
     except UnidentifiedImageError as error:
-        raise Refused(words("pictures.kind")) from error
+        raise Refused(words("pictures.broken" if begins_as_picture(content) else "pictures.kind")) from error
     except Exception as error:  # so do damaged pictures
         raise Refused(words("pictures.broken")) from error
     if pixels > MAX_PIXELS:

@@ -64,7 +64,8 @@ class Table:
             points = (points - points.mean(0)) / np.where(spread > 0, spread, 1)
         elif spread.max() > FLAT * spread.min() > 0:
             wide, narrow = (self.columns[(x, y)[i]] for i in (spread.argmax(), spread.argmin()))
-            notes.append(words("bring.flat", wide=wide, narrow=narrow, times=f"{spread.max() / spread.min():.3g}"))
+            times, toggle = f"{spread.max() / spread.min():.3g}", words("own.scales")
+            notes.append(words("bring.flat", wide=wide, narrow=narrow, times=times, toggle=toggle))
         cloud = standardized(torch.from_numpy(points)) if len(points) else torch.empty(0, 2)
         apart = len(cloud.nan_to_num().unique(dim=0))
         if apart < MIN_POINTS:

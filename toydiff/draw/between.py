@@ -159,8 +159,8 @@ def distances(share: Tensor, curves: Mapping[str, Tensor], title: str) -> go.Fig
     for (name, values), colour in zip(curves.items(), (BLUE, ORANGE), strict=True):
         line = {"color": colour, "width": 3}
         figure.add_scatter(x=(100 * share).tolist(), y=values.tolist(), name=name, mode="lines", line=line)
-    line = {"color": GRAY, "dash": "dash"}
-    figure.add_hline(y=1, line=line, annotation_text=words("between.real_moon"), annotation_position="top right")
+    line = {"color": GRAY, "dash": "dash", "width": 2}
+    figure.add_scatter(x=[0, 100], y=[1, 1], name=words("between.real_moon"), mode="lines", line=line)
     figure.update_xaxes(title={"text": words("between.place"), "standoff": 0}, range=[-2, 102])
     figure.update_yaxes(rangemode="tozero", ticksuffix="×")
     return _look(figure, title)

@@ -113,10 +113,11 @@ def digit_counts(counts: Sequence[int], title: str) -> go.Figure:
     names = [str(digit) for digit in range(len(counts))]
     bars = go.Bar(x=names, y=list(counts), marker_color=BLUE, text=list(counts), textposition="inside", textangle=0)
     figure = go.Figure(bars.update(insidetextanchor="middle", textfont_color="white"))
-    figure.add_hline(y=sum(counts) / len(counts), line={"color": GRAY, "dash": "dash"})
+    name = {"annotation_text": words("images.evenly"), "annotation_position": "right"}
+    figure.add_hline(y=sum(counts) / len(counts), line={"color": GRAY, "dash": "dash"}, **name)
     figure.update_xaxes(type="category", fixedrange=True)
     figure.update_yaxes(rangemode="tozero", fixedrange=True)
-    margin = {"l": 8, "r": 8, "t": 32, "b": 8}
+    margin = {"l": 8, "r": 80, "t": 32, "b": 8}
     return figure.update_layout(title_text=title, title_font_size=15, height=210, margin=margin, showlegend=False)
 
 

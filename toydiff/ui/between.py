@@ -15,13 +15,13 @@ from toydiff.draw.between import SHOWN, STRIP, Way
 from toydiff.draw.images import closest
 from toydiff.draw.scene import Scene
 from toydiff.exact import Model
-from toydiff.image_experiment import ImageExperiment
+from toydiff.image_experiment import ImageExperiment, usual_device
 from toydiff.images import GAP, Images, moon
 from toydiff.moons import EDGE, WAXING, Moons, in_gap
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
-from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, train_now
+from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train_now
 from toydiff.ui.live import ImageRun, judge
 from toydiff.ui.player import PlayerState
 from toydiff.ui.runs import check, kept
@@ -30,6 +30,7 @@ STEPS = 600  # that the button trains
 MANY = {"digits": 200}  # start noises whose images are counted, where there is something to count
 MOONS = 100
 SAME = 100  # runs from one start noise
+ALIKE = 0.05  # of the judge's sureness: less is no difference worth a sentence
 RUNS = 400  # all that a visit asks for, about: start noises, ends, both ways between them, dice
 
 Kept = TypeVar("Kept")
@@ -70,10 +71,11 @@ def predictor(run: ImageRun) -> Predictor:
         st.error(words("images.diverged", step=f"{run.diverged_at + 1:,}", lr=f"{experiment.lr:g}"))
     elif run.step == 0:
         st.info(words("between.no_network", steps=f"{STEPS:,}"))
+        say_if_slow(experiment, images, usual_device())
         _offer_training(run, words("reverse.train", steps=f"{STEPS:,}"))
         check(RUNS * drawn.jumps(experiment) * images.x.numel() * PER_NUMBER, patience=PATIENCE)
         return Predictor(experiment, images, _exact(experiment), 0)
-    old: tuple[tuple[ImageExperiment, int], object] | None = st.session_state.get("kept-between-network")
+    old: tuple[tuple[ImageExperiment, int], object] | None = state.session().kept.get("between-network")
     asked = old[0][1] if old is not None and old[0][0] == experiment and run.running else run.step
     box = st.container(horizontal=True, vertical_alignment="center")
     with box:
@@ -84,6 +86,8 @@ def predictor(run: ImageRun) -> Predictor:
         st.markdown(words("between.network", steps=f"{steps:,}"), width="content")
         if not run.running and run.diverged_at is None:
             _offer_training(run, words("between.more", steps=f"{STEPS:,}"), "tertiary")
+    if not run.running and run.diverged_at is None:
+        say_if_slow(experiment, images, usual_device())
     return Predictor(experiment, images, model, steps)
 
 
@@ -150,7 +154,7 @@ def _noises(noises: Tensor, shown: PlayerState) -> Ends:
             st.session_state.setdefault(key, usual)
             if st.button(words(f"between.take_{name}"), key=f"{key}-take", width="stretch"):
                 if shown.followed is None:
-                    st.caption(words("between.no_ring"))
+                    st.toast(words("between.no_ring"), icon=":material/touch_app:")
                 else:
                     st.session_state[key] = shown.followed + 1
             numbers.append(st.number_input(words(f"between.{name}"), 1, len(noises), key=key) or usual)
@@ -196,12 +200,17 @@ def strip(images: Images, rows: dict[str, Tensor]) -> None:
         st.image(drawn.row(images, x[STRIP]), width="stretch", alt=words(f"between.row_{name}"))
 
 
-def sure(who: Predictor, way: Way) -> dict[str, str]:
+def sure(who: Predictor, way: Way) -> tuple[str, dict[str, str]]:
     """How sure the judge is, on average, of the digits on the arc, on the line, and where one image fades into the
-    other: of the middle half of the way, where they differ most."""
+    other: of the middle half of the way, where they differ most. With the section that says what that means."""
     rows = {"arc": way.of_arc, "straight": way.of_straight, "blend": way.blend}
     middle = (way.share - 0.5).abs() <= 0.25
-    return {name: f"{judge().share(who.images, x[middle]):.0%}" for name, x in rows.items()}
+    shares = {name: judge().share(who.images, x[middle]) for name, x in rows.items()}
+    if who.steps == 0:
+        section = "sure-exact"
+    else:
+        section = "sure-alike" if shares["straight"] >= shares["arc"] - ALIKE else "sure-arc"
+    return section, {name: f"{share:.0%}" for name, share in shares.items()}
 
 
 @st.cache_resource(max_entries=2, show_spinner=words("page.computing"))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from toydiff.draw.scene import Scene
 from toydiff.text import words
+from toydiff.ui import state
 from toydiff.ui.player import PlayerState, player
 
 SIZES = {1: 432, 2: 360, 3: 288}  # pixels per panel of a GIF, by the number of panels
@@ -47,9 +48,9 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
     theme = st.context.theme.type or "light"
     with st.container(horizontal=True, key=f"{key}-export"):
         if st.button(words("export.make"), key=f"{key}-make", icon=":material/movie:", help=words("export.make_help")):
-            job = st.session_state.get(f"{key}-job")
+            job = state.session().kept.get(f"{key}-job")
             if job is None or (job.scene, job.shown, job.theme) != (scene, shown, theme):
-                st.session_state[f"{key}-job"] = _job(scene, shown, theme)
+                state.session().kept[f"{key}-job"] = _job(scene, shown, theme)
         of = None if grows else (scene, shown, theme)
         strip = Kept(f"{name}.png", "image/png", ":material/view_column:", "export.strip")
         made_on_demand(
@@ -60,7 +61,7 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
         )
         numbers = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
         made_on_demand(numbers, lambda: _film().npz(scene), key=f"{key}-npz", of=of)
-        job = st.session_state.get(f"{key}-job")
+        job = state.session().kept.get(f"{key}-job")
         if job is not None and (grows or job.scene is scene):
             gif = _finished(job)
             st.download_button(
@@ -93,8 +94,8 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
     runs, and in a class that is sooner than a slow line has fetched it.
     """
     if st.button(words(file.label), key=key, icon=file.icon, help=words(f"{file.label}_help")):
-        st.session_state[f"{key}-made"] = of, make()
-    was_of, content = st.session_state.get(f"{key}-made", (None, None))
+        state.session().kept[f"{key}-made"] = of, make()
+    was_of, content = state.session().kept.get(f"{key}-made", (None, None))
     if content is not None and was_of == of:
         label = words("export.save_file", kind=PurePath(file.name).suffix[1:].upper(), size=f"{len(content) / 1e6:.1f}")
         st.download_button(

@@ -56,6 +56,7 @@ CHUNK_OF_STEPS = 10  # between two movements of the bar
 MEASURED, FEWEST, VALUES = 500, 50, 50_000  # samples that are measured: fewer if they had more values than that
 SLOWER = {"unet": 1, "dit": 3}  # many small products take longer than a few large ones of as many operations
 SLOW, FOR_A_GPU = 2.5, 25  # times the time of the usual network: worth a word; not for a lesson without a GPU
+DENSE = 0.1  # images of the data that lie closer fill their space: a sample close to one need not be a copy
 
 
 class Measured(NamedTuple):
@@ -126,6 +127,11 @@ def _times_slower(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
     return SLOWER[experiment.network] * experiment.work(shape) / usual.work(load(usual.data, usual.n, usual.seed).shape)
 
 
+def about(experiment: ImageExperiment) -> str:
+    """What the network is, in a few words."""
+    return words(f"images.about_{'two' if experiment.data == 'two-pixel' else experiment.network}")
+
+
 @contextmanager
 def enough_memory(experiment: ImageExperiment) -> Iterator[None]:
     """What is done inside may need more memory than the graphics card has: then a sentence, and the page ends there.
@@ -171,7 +177,12 @@ def watch(run: ImageRun, old: Snapshot) -> None:
             st.metric(words("images.device"), device, help=words("images.device_help"), width="content")
             if judged:
                 tip = words("images.sure_help", accuracy=f"{judge().accuracy:.1%}", floor=f"{judge().floor:.0%}")
-                st.metric(words("images.sure"), f"{newest.ratio:.0%}", help=tip, width="content")
+                st.metric(
+                    words("images.sure"),
+                    f"{newest.ratio:.0%}" if now.diverged_at is None else "–",
+                    help=tip,
+                    width="content",
+                )
         title, axis = words("charts.loss_title"), words("charts.step")
         loss = charts.loss(now.losses, None, title, axis, "")
         st.plotly_chart(loss, key="images-loss", config=STILL, alt=words("images.loss_alt"))
@@ -199,9 +210,10 @@ def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
     check(len(THREE_WAYS) * run.experiment.T * SHOWN * each, patience=PATIENCE)
     if run.step == 0:
         return *exact_ways(run.experiment), 0
-    old = st.session_state.get("kept-image-ways")
+    old = state.session().kept.get("image-ways")
     steps = old[0][1] if old is not None and old[0][0] == run.experiment and run.running else run.step
-    if steps != run.step and st.button(words("images.newest"), key="images-newest", icon=":material/refresh:"):
+    moved_on = run.running or steps != run.step
+    if moved_on and st.button(words("images.newest"), key="images-newest", icon=":material/refresh:"):
         steps = run.step
 
     def make() -> tuple[Scene, dict[str, float], int]:
@@ -284,8 +296,8 @@ def measured(run: ImageRun) -> None:
     n = min(MEASURED, max(FEWEST, VALUES // images.x[0].numel()))
     if st.button(words("images.measure", n=n), key="images-measure", icon=":material/straighten:"):
         with enough_memory(experiment):
-            st.session_state["images-measured"] = experiment, _measure(run, n)
-    found: tuple[ImageExperiment, Measured] | None = st.session_state.get("images-measured")
+            state.session().kept["images-measured"] = experiment, _measure(run, n)
+    found: tuple[ImageExperiment, Measured] | None = state.session().kept.get("images-measured")
     if found is None or found[0] != experiment:
         return
     n, steps, shares, verdict = found[1]

@@ -136,7 +136,7 @@ def _count(key: str) -> int:
 def _forget() -> None:
     """Let go of what was read from a file."""
     for name in ("file", "points"):
-        st.session_state.pop(f"kept-own-{name}", None)
+        state.session().kept.pop(f"own-{name}", None)
 
 
 # ---------------------------------------------------------------- what becomes of it

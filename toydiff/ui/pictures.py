@@ -39,7 +39,7 @@ def offer(run: ImageRun) -> None:
 
 
 def _forget() -> None:
-    st.session_state.pop("kept-own-pictures", None)
+    state.session().kept.pop("own-pictures", None)
 
 
 @st.dialog(words("images.bring"), width="medium", on_dismiss=_forget)

@@ -8,6 +8,7 @@ import streamlit as st
 import torch
 
 from toydiff.ui import live
+from toydiff.ui.memory import few_arenas
 
 
 @st.cache_resource
@@ -19,6 +20,7 @@ def prepare() -> None:
     student, for a second; frozen objects are not walked. (Streamlit's own collection after every script run is off
     in .streamlit/config.toml.)
     """
+    few_arenas()
     live.prepare()
     torch.set_num_threads(1)
     gc.collect()

@@ -72,9 +72,9 @@ def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
 
 def kept(name: str, key: object, make: Callable[[], Kept]) -> Kept:
     """What `make` makes, kept in this session under a name until its key is another one."""
-    memory: tuple[object, Kept] | None = st.session_state.get(f"kept-{name}")
+    memory: tuple[object, Kept] | None = state.session().kept.get(name)
     if memory is None or memory[0] != key:
-        memory = st.session_state[f"kept-{name}"] = (key, make())
+        memory = state.session().kept[name] = (key, make())
     return memory[1]
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 from weakref import WeakValueDictionary
 
 from streamlit.runtime import Runtime, get_instance
@@ -21,9 +22,9 @@ from toydiff.image_experiment import ImageExperiment
 from toydiff.limits import Limits, limits
 from toydiff.own import Own
 from toydiff.ui.live import ImageRun, Race, Run, Training
+from toydiff.ui.memory import give_back
 
 FREED_AFTER = 110.0  # seconds: Streamlit itself lets go of a session after 120
-PATIENCE = 15  # tenths of a second: until a key that somebody uses is taken for that of a duplicate
 LOOK = 1.0  # seconds between two looks at who is still there
 
 
@@ -37,6 +38,7 @@ class Session:
     image_runs: dict[ImageExperiment, ImageRun] = field(default_factory=dict)  # the newest last
     races: dict[str, Race] = field(default_factory=dict)  # each under the name that its page gave it
     brought: dict[str, Own] = field(default_factory=dict)  # the oldest first
+    kept: dict[str, Any] = field(default_factory=dict)  # what pages have computed or made for it
     experiment: Experiment | None = None  # what it looks at
     page: str = ""
     seated: bool = False  # has one of the places for those who train
@@ -62,6 +64,7 @@ class Session:
         self.image_runs.clear()
         self.races.clear()
         self.brought.clear()
+        self.kept.clear()
 
 
 def _connected(visit: str) -> bool:
@@ -91,25 +94,17 @@ class Room:
         return session
 
     def come_back(self, key: str, new: Session) -> Session | None:
-        """The session that a tab had before, in place of its new one. None if it was freed, or if another tab has it:
-        one that was duplicated takes the key along."""
-        for _ in range(PATIENCE):  # a tab that is loaded again may be faster than the news that it had gone
-            old = self._sessions.get(key)
-            if old is None or not self._connected(old.visit):
-                break
-            time.sleep(0.1)
+        """The session that a tab had before, in place of its new one. None if it was freed. Nobody else uses the key:
+        the browser has asked its other tabs. But a page that was left may still be connected, kept for the Back button.
+        """
         with self._lock:
             old = self._sessions.get(key)
-            if old is None or old is new or self._connected(old.visit):
+            if old is None or old is new:
                 return None
             old.visit, old.left = new.visit, None
             self._gone.pop(key, None)
-            del self._sessions[new.key]
+            self._sessions.pop(new.key, None)
             return old
-
-    def known(self, key: str) -> bool:
-        """Whether there is such a session, here or away."""
-        return key in self._sessions
 
     def here(self, session: Session) -> bool:
         """Whether somebody looks at it now: only then does it train."""
@@ -139,7 +134,7 @@ class Room:
 
     def look(self) -> None:
         """See who went away; free what was away for too long. The room does this every second."""
-        now = time.monotonic()
+        now, freed = time.monotonic(), False
         with self._lock:
             for key, session in list(self._sessions.items()):
                 if self._connected(session.visit):
@@ -150,8 +145,11 @@ class Room:
                     self._gone[key] = session
                 elif now - session.left > FREED_AFTER:
                     session.free()
+                    freed = True
                     self._gone.pop(key, None)
                     del self._sessions[key]
+        if freed:
+            give_back()
 
     def _watch(self) -> None:
         while True:

@@ -99,7 +99,9 @@ def session() -> Session:
     """What this browser tab has on this server."""
     if "session" not in st.session_state:
         st.session_state.session = room().enter(_visit())
-    return st.session_state.session
+    mine: Session = st.session_state.session
+    mine.visit = _visit()  # the Back button may bring a page back whose session another one has taken over
+    return mine
 
 
 def come_back() -> None:
@@ -112,7 +114,7 @@ def come_back() -> None:
     if found is not None:
         st.session_state.session = found
         st.rerun()
-    if before.trained and not room().known(before.key):
+    if before.trained:
         st.session_state.lost = True
 
 

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import torch
 
 from toydiff.ui import pipe
+from toydiff.ui.memory import few_arenas
 from toydiff.ui.snapshots import Beat, Failed, Unknown
 from toydiff.ui.workshop import Job, Workshop, trouble
 
@@ -181,6 +182,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if hasattr(os, "nice"):
         os.nice(NICE)
+    few_arenas()
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()  # a collection need not walk through the libraries
