@@ -202,8 +202,8 @@ def test_many_train_at_once_and_every_one_is_what_it_would_be_alone():
     for run in runs:
         run.start()
     wait_for(lambda: all(run.step >= 20 for run in runs))
-    load = live.load()
-    assert (load.trainings, load.running) == (12, 12)
+    assert set(runs) <= set(live.trainings())
+    assert live.load().running == 12
     runs[3].pause()  # while the others train
     assert runs[3].snapshot().checkpoints[-1].step == runs[3].step
     for run in runs:
