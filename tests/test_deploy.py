@@ -343,7 +343,7 @@ def test_https(browser, replicas, certificate, tmp_path):
             seed_is(view, 7)
             assert cookie(visit)["secure"]
             assert view.page.request.get(view.page.url).headers["strict-transport-security"] == "max-age=2592000"
-            # not what the browser reports: on a busy machine it asks again for a file, and says so, with this certificate
+            # not what the browser reports: with this certificate it asks again for a file when it is busy, and says so
             assert view.page.get_by_test_id("stException").count() == 0
 
 
