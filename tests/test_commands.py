@@ -121,6 +121,20 @@ def test_two_processes_train_as_one(tmp_path):
     assert (averages[0] - averages[1]).norm() < 1e-3 * (averages[1] - averages[2]).norm()
 
 
+@pytest.mark.parametrize(("together", "said"), [(True, "ready\n"), (False, "ready\ntaken apart\n")])
+def test_processes_that_trained_together_take_nothing_apart(together, said):
+    """Threads of gloo's own would abort them."""
+    code = f"""
+import atexit
+from toydiff import commands
+atexit.register(print, "taken apart")
+commands._groups.extend([None] * {together})
+print("ready")
+commands.leave(3)"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, said)
+
+
 def refused(capsys, *arguments):
     """The sentence with which it is."""
     assert main([*TINY, *arguments]) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from toydiff.commands import add_train_images, bar
+from toydiff.commands import add_train_images, bar, leave
 from toydiff.experiment import CHOICES, Experiment, allowed
 from toydiff.samplers import WAYS
 from toydiff.text import words
@@ -110,4 +110,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -25,6 +25,10 @@ CALL = 0.5  # seconds that one call of the trainer should take: so soon does Ctr
 IMAGE_FIELDS = ("network", "size", "schedule", "T", "batch", "lr", "seed", "n")
 OPTION = {"n": "--images"}  # torchrun would take --n for the beginning of one of its own
 
+# Held to the end of the process: if a thread of gloo's own were the last to let go of its group, that thread would have
+# to wait for itself, and abort the process.
+_groups: list[distributed.ProcessGroup | None] = []
+
 
 class Processes:
     """All processes of one training: one, or as many as torchrun started. Number 0 prints, reads and writes."""
@@ -54,9 +58,7 @@ class Processes:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        # Held to the end of the process: if a thread of gloo's own were the last to let go of the group, that thread
-        # would have to wait for itself, and abort the process.
-        self._group = distributed.group.WORLD
+        _groups.append(distributed.group.WORLD)
         try:
             yield
         finally:
@@ -211,6 +213,16 @@ def _stops() -> Iterator[list[int]]:
 def _say(processes: Processes, sentence: str) -> None:
     if processes.rank == 0:
         print(sentence, flush=True)
+
+
+def leave(status: int) -> None:
+    """End the process. Where several trained together it takes nothing apart first: threads of gloo's own may be about
+    to let go of a tensor, for which they need a Python that is still there, and would abort the process."""
+    if not _groups:
+        sys.exit(status)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def bar(what: str, done: int, total: int) -> None:
