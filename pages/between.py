@@ -17,8 +17,7 @@ from toydiff.ui.live import judge
 
 page.begin("between")
 experiment, images = settings()
-with enough_memory(experiment):
-    run = state.current_image_run(experiment, images)
+run = state.current_image_run(experiment, images)
 numbers = images.x[0].numel()
 question, network = st.columns(2)
 with question:

@@ -27,11 +27,10 @@ values = {
 page.say("images", "question", **values)
 
 lesson.say_if_slow(experiment, images, usual_device())
-with lesson.enough_memory(experiment):
-    with st.spinner(words("page.computing")):
-        run = state.current_image_run(experiment, images)
-    now = run.snapshot()
-    training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
+with st.spinner(words("page.computing")):
+    run = state.current_image_run(experiment, images)
+now = run.snapshot()
+training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
 pictures.offer(run)
 st.fragment(lesson.watch, run_every=state.every(now))(run, now)
 page.say("images", "what", network=lesson.about(experiment), **values)
@@ -46,8 +45,7 @@ if now.step == 0:
     st.info(words("images.no_network", steps=f"{STEPS:,}"))
     train, may = words("reverse.train", steps=f"{STEPS:,}"), state.may_train()
     if st.button(train, type="primary", key="images-train-now", disabled=not may):
-        with lesson.enough_memory(experiment):
-            lesson.train_now(run, STEPS)
+        lesson.train(run, STEPS)
         st.rerun()
 with lesson.enough_memory(experiment):
     scene, variance, steps = lesson.ways(run)

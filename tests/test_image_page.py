@@ -4,7 +4,6 @@ opens."""
 import io
 import time
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -35,18 +34,10 @@ from toydiff.judge import LEARNED, Judge
 from toydiff.text import words
 from toydiff.ui import images as lesson
 from toydiff.ui import live, pictures, state
-from toydiff.ui.live import ImageRun, Run
+from toydiff.ui.live import Failed, ImageRun, Run
 
 SMALL = ImageExperiment(T=10, batch=8, n=60)
 LINK = {f"image_{name}": str(getattr(SMALL, name)) for name in ("T", "batch", "n")} | {"T": "10", "points": "100"}
-
-
-@pytest.fixture(autouse=True)
-def nothing_goes_on() -> Iterator[None]:
-    """No training survives its test."""
-    yield
-    for training in live.trainings():
-        training.running = False
 
 
 def run_of(at: AppTest) -> ImageRun:
@@ -248,7 +239,7 @@ def test_one_step_and_the_button_that_trains():
 def test_training_now_makes_that_many_steps(monkeypatch):
     run = ImageRun(SMALL, SMALL.images())
     monkeypatch.setattr(state, "only", lambda training: training)
-    lesson.train_now(run, 13)
+    lesson.train(run, 13)
     assert run.step == 13
     assert [point.step for point in run.snapshot().checkpoints] == [0, 13]
 
@@ -369,21 +360,29 @@ def test_what_takes_long_on_a_cpu_is_said_and_what_does_not_is_not():
 @pytest.mark.parametrize("size", ["small", "medium"])
 def test_too_little_memory_is_a_sentence_and_the_run_is_kept(monkeypatch, size):
     at = fine(press(opened(image_size=size), "images-one"))
-    run, advance = run_of(at), ImageRun.advance
+    run = run_of(at)
 
-    def full(self: ImageRun, n: int, picture: bool = True) -> None:
-        if self.step == 1:
-            raise torch.OutOfMemoryError
-        advance(self, n, picture)
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(ImageRun, "advance", full)
-    fine(press(at, "images-one"))
+    monkeypatch.setattr(lesson, "_measure", full)
+    fine(press(at, "images-measure"))
     advice = words("images.smaller_batch", batch=SMALL.batch // 2) if size == "small" else words("images.smaller")
     assert [error.value for error in at.error] == [words("images.no_memory", advice=advice)]
-    monkeypatch.undo()
     assert not fine(at.run()).error
     assert run_of(at) is run
     assert run.step == 1
+
+
+@pytest.mark.parametrize("page", ["images", "between"])
+def test_a_training_that_fails_while_the_page_waits_is_a_sentence(monkeypatch, page):
+    def fails(*_: object) -> None:
+        raise Failed("There is no room.")
+
+    monkeypatch.setattr(ImageRun, "advance", fails)
+    at = fine(open_page(page, **LINK))
+    fine(press(at, f"{page}-train-now" if page == "images" else "between-train"))
+    assert [toast.value for toast in at.toast] == ["There is no room."]
 
 
 # ---------------------------------------------------------------- many samples, measured

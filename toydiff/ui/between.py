@@ -21,10 +21,11 @@ from toydiff.moons import EDGE, WAXING, Moons, in_gap
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
-from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train_now
+from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train
 from toydiff.ui.live import ImageRun, judge
 from toydiff.ui.player import PlayerState
 from toydiff.ui.runs import check, kept
+from toydiff.ui.still import still
 
 STEPS = 600  # that the button trains
 MANY = {"digits": 200}  # start noises whose images are counted, where there is something to count
@@ -93,7 +94,7 @@ def predictor(run: ImageRun) -> Predictor:
 
 def _offer_training(run: ImageRun, label: str, look: Literal["primary", "tertiary"] = "primary") -> None:
     if st.button(label, type=look, key="between-train", disabled=not say_if_not_allowed()):
-        train_now(run, STEPS)
+        train(run, STEPS)
         st.rerun()
 
 
@@ -197,7 +198,7 @@ def strip(images: Images, rows: dict[str, Tensor]) -> None:
     """Rows of images (K, C, H, W), enlarged, each under its name."""
     for name, x in rows.items():
         st.caption(words(f"between.row_{name}"))
-        st.image(drawn.row(images, x[STRIP]), width="stretch", alt=words(f"between.row_{name}"))
+        still(drawn.row(images, x[STRIP]), words(f"between.row_{name}"), "stretch")
 
 
 def sure(who: Predictor, way: Way) -> tuple[str, dict[str, str]]:

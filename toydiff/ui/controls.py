@@ -95,6 +95,21 @@ def training_buttons(
             st.rerun()
 
 
+def train_now(training: Run | ImageRun, steps: int, chunk: int, *, pictures: bool = True) -> None:
+    """So many steps more while the page waits, with a bar that moves every `chunk` steps. If that goes wrong: a
+    sentence that stays until somebody closes it. pictures: one of each moment of the bar, or only of the last."""
+    state.only(training)
+    bar, first = st.progress(0.0), training.step
+    try:
+        while (done := training.step - first) < steps and training.diverged_at is None:
+            bar.progress(done / steps, words("train.progress", step=f"{done:,}", steps=f"{steps:,}"))
+            training.advance(min(chunk, steps - done), pictures)
+        training.pause()  # takes the last picture
+    except Failed as error:
+        st.toast(str(error), icon=":material/error:", duration="infinite")
+    bar.empty()
+
+
 def say_if_not_allowed() -> bool:
     """Whether this session may train now. If not, a sentence says why."""
     may = state.may_train()

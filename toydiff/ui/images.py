@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import streamlit as st
 import torch
 from torch import Tensor
@@ -36,9 +34,11 @@ from toydiff.images import Images
 from toydiff.judge import Verdict
 from toydiff.text import words
 from toydiff.ui import state
+from toydiff.ui.controls import train_now
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import ImageRun, Snapshot, judge
 from toydiff.ui.runs import check, kept
+from toydiff.ui.still import enlarged
 
 MENU = (
     "digits",
@@ -192,15 +192,9 @@ def watch(run: ImageRun, old: Snapshot) -> None:
             st.plotly_chart(sure, key="images-sure", config=STILL, alt=words("images.sure_alt"))
 
 
-def train_now(run: ImageRun, steps: int) -> None:
-    """So many steps more while the page waits, with a bar that shows them."""
-    state.only(run)
-    bar, first = st.progress(0.0), run.step
-    while (done := run.step - first) < steps and run.diverged_at is None:
-        bar.progress(done / steps, words("train.progress", step=f"{done:,}", steps=f"{steps:,}"))
-        run.advance(min(CHUNK_OF_STEPS, steps - done), picture=False)
-    run.pause()  # takes the picture
-    bar.empty()
+def train(run: ImageRun, steps: int) -> None:
+    """So many steps more while the page waits."""
+    train_now(run, steps, CHUNK_OF_STEPS, pictures=False)
 
 
 def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
@@ -270,14 +264,6 @@ def bridge(experiment: ImageExperiment, images: Images, ways: Scene, made_by: st
 def pictures(images: Images, shown: Sequence[tuple[str, Tensor]], side: int = 150) -> None:
     """Single images (C, H, W), enlarged, each with its caption."""
     enlarged([(caption, images.pixels(x)) for caption, x in shown], side)
-
-
-def enlarged(shown: Sequence[tuple[str, np.ndarray]], side: int) -> None:
-    """Pictures (H, W) or (H, W, 3) with their captions, in a row: every pixel a sharp square."""
-    with st.container(horizontal=True):
-        for caption, picture in shown:
-            larger = max(1, math.ceil(side / max(picture.shape[:2])))
-            st.image(picture.repeat(larger, 0).repeat(larger, 1), caption=caption or None, width=side, alt=caption)
 
 
 def spread(images: Images, ways: Scene, shares: Mapping[str, float]) -> None:

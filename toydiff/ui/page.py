@@ -14,8 +14,8 @@ from toydiff.exact import Model
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
 from toydiff.ui import runs, sessions, state, teacher
-from toydiff.ui.controls import control, say_if_not_allowed, training_buttons
-from toydiff.ui.live import Failed, Run, Snapshot
+from toydiff.ui.controls import control, say_if_not_allowed, train_now, training_buttons
+from toydiff.ui.live import Run, Snapshot
 from toydiff.ui.process import prepare
 
 PAGES = {
@@ -167,21 +167,9 @@ def network(experiment: Experiment) -> tuple[Model, int] | None:
         st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
         label, may = words("reverse.train", steps=f"{steps:,}"), say_if_not_allowed()
         if st.button(label, type="primary", key="train-now", disabled=not may):
-            train_now(steps)
+            train_now(state.fresh_run(), steps, CHUNK)
             st.rerun()
     return trained
-
-
-def train_now(steps: int) -> None:
-    """Train a fresh network for so many steps while the page waits, with a bar that shows it."""
-    run = state.fresh_run()
-    state.only(run)
-    bar = st.progress(0.0)
-    with suppress(Failed):  # lesson 2 says why
-        while run.step < steps and run.diverged_at is None:
-            run.advance(min(CHUNK, steps - run.step))
-            bar.progress(run.step / steps, words("train.progress", step=f"{run.step:,}", steps=f"{steps:,}"))
-    bar.empty()
 
 
 def _shown(name: str, value: object) -> str:

@@ -16,9 +16,10 @@ from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pict
 from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import Kept, made_on_demand
-from toydiff.ui.images import enlarged, load
+from toydiff.ui.images import load
 from toydiff.ui.live import ImageRun
 from toydiff.ui.runs import kept
+from toydiff.ui.still import enlarged
 
 SIDES = (8, 16, 32)
 PREVIEW = 24  # squares that are shown before they are used
