@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.browser import ARGUMENTS, Server, Visitors, chromium, served
+from toydiff.ui import live
 
 torch.set_num_threads(1)
 
@@ -33,6 +34,20 @@ def visit(context, server) -> Iterator[Visitors]:
     visitors = Visitors(context, server)
     yield visitors
     visitors.leave()
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """No training survives its test."""
+    yield
+    for training in live.trainings():
+        training.running = False
+
+
+@pytest.fixture
+def few_samples(monkeypatch) -> None:
+    """Behind the checkpoints of a training."""
+    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
 
 
 @pytest.fixture(autouse=True)

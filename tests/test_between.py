@@ -1,7 +1,6 @@
 """From one start noise to another: the arc, the way up from an image, the moons in between; and the page of it."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,17 +19,8 @@ from toydiff.moons import EDGE, Moons
 from toydiff.samplers import ddim, reverse
 from toydiff.schedules import cosine, linear
 from toydiff.text import words
-from toydiff.ui import live
 
 SHARES = torch.linspace(0, 1, 11)
-
-
-@pytest.fixture(autouse=True)
-def nothing_goes_on() -> Iterator[None]:
-    """No training survives its test."""
-    yield
-    for run in live.trainings():
-        run.running = False
 
 
 # ---------------------------------------------------------------- the arc

@@ -8,7 +8,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,13 +40,7 @@ MARKUP = set("<>`*[]$|\\")
 RING = np.stack([np.cos(np.linspace(0, 6, 50)), np.sin(np.linspace(0, 6, 50))], 1)
 
 
-@pytest.fixture(autouse=True)
-def nothing_goes_on(monkeypatch) -> Iterator[None]:
-    """No training survives its test."""
-    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
-    yield
-    for training in live.trainings():
-        training.running = False
+pytestmark = pytest.mark.usefixtures("few_samples")
 
 
 def sentences(at: AppTest) -> list[str]:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -32,17 +32,10 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch) -> Iterator[None]:
-    """Few samples, and no training survives its test."""
+def quick(monkeypatch) -> None:
+    """Few samples."""
     monkeypatch.setattr(live, "PACE", PACE)
     monkeypatch.setattr(link, "WATCH", 0.05)
-    yield
-    stop_all()
-
-
-def stop_all() -> None:
-    for training in live.trainings():
-        training.running = False
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:

@@ -3,7 +3,7 @@
 import inspect
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from io import BytesIO
 from pathlib import Path
@@ -29,15 +29,7 @@ FAST = {"points": "100", "particles": "16", "T": "10"}
 NET = FAST | {"width": "8", "depth": "1", "batch": "16"}
 
 
-@pytest.fixture(autouse=True)
-def nothing_goes_on(monkeypatch) -> Iterator[None]:
-    """No training survives its test."""
-    from toydiff.ui import live
-
-    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
-    yield
-    for training in live.trainings():
-        training.running = False
+pytestmark = pytest.mark.usefixtures("few_samples")
 
 
 def open_page(lesson: str, **params: str) -> AppTest:

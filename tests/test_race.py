@@ -1,14 +1,13 @@
 """Two networks side by side: always after the same number of steps, and each one what it would be alone."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from tests.test_live import PACE, SMALL, stop_all, wait_for
+from tests.test_live import PACE, SMALL, wait_for
 from tests.test_player import Film, unpacked
 from toydiff.draw import charts
 from toydiff.experiment import CHOICES, Experiment
@@ -20,11 +19,9 @@ EXPLODES = replace(SMALL, lr=1e3, width=32, depth=2)
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch) -> Iterator[None]:
-    """Few samples, and no training survives its test."""
+def quick(monkeypatch) -> None:
+    """Few samples."""
     monkeypatch.setattr(live, "PACE", PACE)
-    yield
-    stop_all()
 
 
 def same(lane: live.Snapshot, other: live.Snapshot) -> bool:

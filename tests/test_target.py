@@ -13,16 +13,13 @@ from toydiff.draw import targets as pictures
 from toydiff.experiment import Experiment
 from toydiff.samplers import SAMPLERS
 from toydiff.text import words
-from toydiff.ui import live, targets
+from toydiff.ui import targets
 from toydiff.walks import Walks, given, radius
 
 SMALL = Experiment(points=200, T=20, particles=16)
 
 
-@pytest.fixture(autouse=True)
-def few_samples(monkeypatch):
-    """Behind the checkpoints of the race."""
-    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
+pytestmark = pytest.mark.usefixtures("few_samples")
 
 
 def films(at) -> list[Film]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from toydiff.data import MAX_POINTS
-from toydiff.pictures import MAX_PIXELS, SUFFIXES, _zipped, begins_as_picture
+from toydiff.pictures import MAX_PIXELS, SUFFIXES, begins_as_picture, zipped
 from toydiff.silhouettes import Silhouette, from_picture
 from toydiff.tables import MAX_BYTES, MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table, from_npy, from_npz, from_text
 from toydiff.text import shown, words
@@ -54,7 +54,7 @@ def limits() -> dict[str, str]:
 
 def _archive(name: str, content: bytes) -> Table:
     """The arrays of an NPZ file, which is a ZIP as many others are."""
-    names = {file.name for file in _zipped(content)}
+    names = {file.name for file in zipped(content)}
     if any(name.endswith(".npy") for name in names):
         return from_npz(title(name), content)
     if names & {"xl/workbook.xml", "content.xml"}:  # Excel, LibreOffice

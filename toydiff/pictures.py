@@ -68,7 +68,7 @@ def read(source: Source, side: int = 32, *, colour: bool = False) -> Pictures:
                 raise Refused(words("pictures.full", most=f"{MAX_PICTURES:,}"))
             content = _content(file, more_bytes)
             more_bytes -= len(content)
-            picture = _opened(content, more_pixels)
+            picture = opened(content, more_pixels)
             more_pixels -= picture.width * picture.height
             squares.append(_square(picture, side, colour))
         except Refused as reason:
@@ -87,7 +87,7 @@ def _files(source: Source) -> Iterator[File]:
     if isinstance(source, Mapping):
         files = (File(name, len(content), partial(io.BytesIO, content)) for name, content in source.items())
     else:
-        files = _zipped(source) if isinstance(source, bytes) else _at(Path(source))
+        files = zipped(source) if isinstance(source, bytes) else _at(Path(source))
     for number, file in enumerate(files):
         if number == MAX_FILES:
             raise ValueError(words("pictures.many", most=f"{MAX_FILES:,}"))
@@ -106,12 +106,13 @@ def _at(path: Path) -> Iterator[File]:
         elif path.stat().st_size > MAX_BYTES:
             raise ValueError(words("pictures.large", megabytes=MAX_BYTES // 10**6))
         else:
-            yield from _zipped(path.read_bytes())
+            yield from zipped(path.read_bytes())
     except OSError as error:
         raise ValueError(words("pictures.no_source")) from error
 
 
-def _zipped(content: bytes) -> Iterator[File]:
+def zipped(content: bytes) -> Iterator[File]:
+    """Every file of a ZIP, none of which has been unpacked. ValueError if it is too large, or no ZIP."""
     if len(content) > MAX_BYTES:
         raise ValueError(words("pictures.large", megabytes=MAX_BYTES // 10**6))
     if content.count(b"PK\1\2") > MAX_FILES:  # stands before each entry of the table of contents, which is read whole
@@ -163,7 +164,7 @@ def begins_as_picture(content: bytes) -> bool:
     return bmp or content.startswith(BEGINNINGS) or content[:4] + content[8:12] == b"RIFFWEBP"
 
 
-def _opened(content: bytes, most: int) -> Image.Image:
+def opened(content: bytes, most: int) -> Image.Image:
     """The picture, of which only the header has been read."""
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -181,15 +182,19 @@ def _opened(content: bytes, most: int) -> Image.Image:
     return picture
 
 
+def upright(picture: Image.Image, side: int) -> Image.Image:
+    """The picture the right way up, RGB or RGBA; if it is a JPEG, decoded only as finely as `side` pixels need."""
+    picture.draft(None, (2 * side, 2 * side))
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode.startswith("I;16"):  # Pillow would cut off, not scale
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+
+
 def _square(picture: Image.Image, side: int, colour: bool) -> np.ndarray:
-    """(side, side) or (side, side, 3) uint8: the middle of the picture, the right way up, on white."""
+    """(side, side) or (side, side, 3) uint8: the middle of the picture, on white."""
     try:
-        picture.draft(None, (2 * side, 2 * side))  # a JPEG can be decoded small
-        ImageOps.exif_transpose(picture, in_place=True)
-        if picture.mode.startswith("I;16"):  # Pillow would cut off, not scale
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-        picture = ImageOps.fit(picture, (side, side)).convert("RGBA")
+        picture = ImageOps.fit(upright(picture, side), (side, side)).convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         return np.asarray(Image.alpha_composite(white, picture).convert("RGB" if colour else "L"))
     except Exception as error:

@@ -12,11 +12,11 @@ from importlib.metadata import distribution
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from toydiff.data import _rng, standardized
-from toydiff.pictures import MAX_PIXELS, Refused, _opened
+from toydiff.pictures import MAX_PIXELS, Refused, opened, upright
 from toydiff.text import shown, words
 
 MAX_LETTERS = 12
@@ -66,17 +66,13 @@ def filled(ink: np.ndarray, n: int, seed: int) -> Tensor:
 
 
 def from_picture(name: str, content: bytes) -> Silhouette:
-    """The whole picture, the right way up. ValueError if it is damaged or larger than MAX_PIXELS."""
+    """The whole picture. ValueError if it is damaged or larger than MAX_PIXELS."""
     try:
-        picture = _opened(content, MAX_PIXELS)
+        picture = opened(content, MAX_PIXELS)
     except Refused as reason:
         raise ValueError(words("bring.picture", reason=reason)) from reason
     try:
-        picture.draft(None, (2 * SIDE, 2 * SIDE))  # a JPEG can be decoded small
-        ImageOps.exif_transpose(picture, in_place=True)
-        if picture.mode.startswith("I;16"):  # Pillow would cut off, not scale
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        picture = upright(picture, SIDE)
         picture.thumbnail((SIDE, SIDE))
         light = _gray(picture, "white")
         if light.min() > 255 * (1 - FAINT):  # white on nothing is meant for a dark page

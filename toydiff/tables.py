@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from torch import Tensor
 
 from toydiff.data import MAX_POINTS, MIN_POINTS, standardized
-from toydiff.pictures import _zipped
+from toydiff.pictures import zipped
 from toydiff.text import shown, words
 
 MAX_BYTES = 50_000_000  # of a file, and of all that is packed in it
@@ -223,7 +223,7 @@ def _array(content: bytes) -> np.ndarray:
 def _unpacked(content: bytes) -> Iterator[tuple[str, bytes]]:
     """(name, content) of each array in an NPZ file, which is a ZIP. No more than MAX_BYTES in all is unpacked."""
     more = MAX_BYTES
-    for file in _zipped(content):
+    for file in zipped(content):
         if not file.name.endswith(".npy"):
             continue
         try:
