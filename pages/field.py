@@ -5,13 +5,13 @@ from dataclasses import replace
 import streamlit as st
 
 from toydiff.draw import charts
-from toydiff.draw.fields import MIDDLE, field_scene
+from toydiff.draw.fields import MIDDLE
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import Snapshot
 from toydiff.ui.race import race
-from toydiff.ui.runs import kept, truth
+from toydiff.ui.runs import fields, truth
 
 NAMES = words("field.told"), words("field.not_told")
 
@@ -30,7 +30,7 @@ def watch(old: Snapshot) -> None:
     page.say_if_exploded(run)
     model, steps = run.predictor()
     made_by = words("page.network", steps=f"{steps:,}")
-    scene, errors = kept("field", (shown, run, steps), lambda: field_scene(best, {made_by: model}, made_by))
+    scene, errors = fields("field", shown, (run, steps), {made_by: model}, made_by)
     film_with_export(
         scene,
         key="field",
@@ -67,8 +67,7 @@ both = replace(pair.experiments[0], **looks)  # which may be of older settings
 def watch_pair() -> None:
     networks, steps = pair.predictors()
     made_by = words("page.network", steps=f"{steps:,}")
-    fields = dict(zip(NAMES, networks, strict=True))
-    scene, errors = kept("fields", (both, pair, steps), lambda: field_scene(truth(both), fields, made_by))
+    scene, errors = fields("fields", both, (pair, steps), dict(zip(NAMES, networks, strict=True)), made_by)
     film_with_export(scene, key="fields", name=f"toydiff-no-time-{both.dataset}", particles=False, marks="both-errors")
     with st.container(key="both-errors"):
         chart = charts.over_t(truth(both).times, errors, words("charts.error_title"))

@@ -90,7 +90,7 @@ if not steps:
 
 page.say("images", "forward", **figures)
 film_with_export(
-    lesson.forward(experiment), key="images-forward", name=f"toydiff-forward-{experiment.data}", trails=False
+    lesson.forward(experiment, images), key="images-forward", name=f"toydiff-forward-{experiment.data}", trails=False
 )
 lesson.histogram(experiment, images)
 page.say("images", "pixels")

@@ -178,6 +178,10 @@ class View:
     def export(self, label: str, kind: str) -> bytes:
         """A file that one button makes and another one saves."""
         self.press(label)
+        return self.saved(kind)
+
+    def saved(self, kind: str) -> bytes:
+        """A file that has been made, or is being made."""
         return self.download(words("export.save_file", kind=kind, size="").split("(")[0])
 
     def download(self, name: str) -> bytes:

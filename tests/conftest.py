@@ -51,6 +51,12 @@ def few_samples(monkeypatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_painters(monkeypatch) -> None:
+    """Pictures are made where a test sees it, and can change how. Servers in processes of their own have painters."""
+    monkeypatch.setattr("toydiff.ui.studio.Studio.start", lambda _: None)
+
+
+@pytest.fixture(autouse=True)
 def patient(monkeypatch) -> None:
     """A click on pause waits for the last picture, however slow the machine is: what comes after a click is certain."""
     monkeypatch.setattr("toydiff.ui.controls.PATIENCE", 600.0)

@@ -229,7 +229,7 @@ def test_the_mark_on_the_charts_goes_with_the_clock(visit):
 def test_a_gif_to_take_home(visit):
     view = visit("reverse", FAST | {"dataset": "moons", "schedule": "linear", "seed": 3})
     view.press(words("export.make"))
-    data = view.download(words("export.save").split("(")[0].strip())
+    data = view.saved("GIF")
     with Image.open(BytesIO(data)) as picture:
         assert picture.format == "GIF"
         assert picture.n_frames == 26
@@ -241,10 +241,9 @@ def test_a_gif_to_take_home(visit):
     view.page.locator(".player .resize").nth(0).click()  # what is enlarged is what one gets
     view.until(lambda: view.page.locator(".player canvas:visible").count() == 1 and view.at_rest, "one panel")
     view.press(words("export.make"))
-    save = words("export.save").split("(")[0].strip()
 
     def one_panel() -> bool:
-        with Image.open(BytesIO(view.download(save))) as picture:
+        with Image.open(BytesIO(view.saved("GIF"))) as picture:
             return picture.width < 0.6 * three and picture.n_frames == 26
 
     view.until(one_panel, "a GIF of one panel")

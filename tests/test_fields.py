@@ -5,7 +5,7 @@ import torch
 
 from tests.test_pages import FAST, NET, experiment, fine, open_page, says, texts
 from tests.test_player import unpacked
-from toydiff.draw.fields import ARROWS, Truth, field_scene
+from toydiff.draw.fields import ARROWS, Truth, answers, field_scene
 from toydiff.experiment import Experiment
 from toydiff.field import next_step
 from toydiff.text import words
@@ -20,7 +20,7 @@ def truth():
 
 def test_the_exact_field_stands_beside_the_network_and_their_difference_is_heat(truth):
     model = SMALL.trainer().predictor
-    scene, errors = field_scene(truth, {"network": model}, "nobody")
+    scene, errors = field_scene(truth, answers(truth, {"network": model}), "nobody")
     network, best, difference = scene.panels
     t = truth.times.clamp(min=1)
     for frame in (0, 5, 12):
@@ -41,7 +41,7 @@ def test_the_heat_lies_where_the_difference_is(truth):
     def wrong(x, t):
         return exact(x, t) + 0.5 * (x > 0).all(1, keepdim=True)
 
-    scene, _ = field_scene(truth, {"wrong": wrong}, "nobody")
+    scene, _ = field_scene(truth, answers(truth, {"wrong": wrong}), "nobody")
     heat = scene.panels[-1].heat
     upper = ARROWS // 2 + 1
     assert torch.allclose(heat[:, upper:, upper:], torch.tensor(0.5**0.5), atol=1e-4)
@@ -50,7 +50,7 @@ def test_the_heat_lies_where_the_difference_is(truth):
 
 def test_two_networks_leave_no_room_for_a_difference(truth):
     model = SMALL.trainer().predictor
-    scene, errors = field_scene(truth, {"a": model, "b": SMALL.exact()}, "nobody")
+    scene, errors = field_scene(truth, answers(truth, {"a": model, "b": SMALL.exact()}), "nobody")
     assert [panel.title for panel in scene.panels] == ["a", "b", words("page.exact")]
     assert not errors["b"].any() and errors["a"].all()
 

@@ -434,9 +434,9 @@ def test_two_clicks_on_an_export_make_one_film(monkeypatch):
     made = []
     monkeypatch.setattr(export._film(), "gif", lambda pictures: made.append(len(pictures)) or b"GIF89a")
     for _ in range(2):
-        at.button(key="forward-make").click()
+        at.button(key="forward-gif").click()
     fine(at.run())
-    fine(at.button(key="forward-make").click().run())
+    fine(at.button(key="forward-gif").click().run())
     assert made == [11]
 
 
@@ -464,9 +464,9 @@ def no_disk(monkeypatch) -> None:
 
 def test_exports_need_no_disk(no_disk):
     at = open_page("forward", **FAST)
-    press(at, "forward-make")
-    assert any(button.key == "forward-save" for button in at.get("download_button"))
-    scene, _, _ = runs._forward(experiment(at))
+    press(at, "forward-gif")
+    assert any(button.key == "forward-gif-save" for button in at.get("download_button"))
+    scene, _, _ = runs.forward_scene(experiment(at))
     assert exports.strip(scene).startswith(b"\x89PNG")
     assert exports.npz(scene).startswith(b"PK")
 

@@ -29,7 +29,7 @@ def test_a_double_click_on_start_reset_and_export(visit: Visitors):
 
     view.go(words("nav.forward"))
     view.page.get_by_role("button", name=words("export.make")).dblclick()
-    save = view.page.get_by_role("button", name=words("export.save", megabytes="", frames="").split("(")[0])
+    save = view.page.get_by_role("button", name=words("export.save_file", kind="GIF", size="").split("(")[0])
     save.first.wait_for()
     view.until(lambda: view.at_rest, "the film")
     assert save.count() == 1

@@ -11,7 +11,7 @@ from string import Formatter
 
 import numpy as np
 import pytest
-from PIL import Image, ImageSequence
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from tests.test_player import Film, unpacked
@@ -622,48 +622,51 @@ def test_a_link_taken_from_the_address_shows_the_same_picture():
 # ---------------------------------------------------------------- to take home
 
 
+def kept(at: AppTest, key: str) -> bytes:
+    """The file that a button has made."""
+    _, content = at.session_state["session"].kept[f"{key}-made"]
+    return content
+
+
 @pytest.mark.parametrize(("lesson", "frames"), [("forward", 11), ("reverse", 11), ("train", 3)])
 def test_a_gif_has_every_frame(lesson, frames):
     at = open_page(lesson, **NET)
     if lesson == "train":
         press(press(at, "one"), "one")
-    assert not saves(at, lesson)
-    fine(press(at, f"{lesson}-make"))
-    (label,) = saves(at, lesson)
-    gif = at.session_state["session"].kept[f"{lesson}-job"].gif
-    assert label == words("export.save", megabytes=f"{len(gif) / 1e6:.1f}", frames=frames)
+    assert not saves(at, f"{lesson}-gif")
+    fine(press(at, f"{lesson}-gif"))
+    (label,) = saves(at, f"{lesson}-gif")
+    gif = kept(at, f"{lesson}-gif")
+    assert label == words("export.save_file", kind="GIF", size=f"{len(gif) / 1e6:.1f}")
     with Image.open(BytesIO(gif)) as picture:
         assert picture.n_frames == frames
         assert words(f"names.{experiment(at).dataset}") in picture.info["comment"].decode()
 
 
 def test_making_a_gif_twice_is_harmless():
-    at = press(open_page("forward", **FAST), "forward-make")
-    gif = at.session_state["session"].kept["forward-job"].gif
-    fine(press(at, "forward-make"))
-    assert at.session_state["session"].kept["forward-job"].gif is gif
-    assert len(saves(at, "forward")) == 1
+    at = press(open_page("forward", **FAST), "forward-gif")
+    gif = kept(at, "forward-gif")
+    fine(press(at, "forward-gif"))
+    assert kept(at, "forward-gif") is gif
+    assert len(saves(at, "forward-gif")) == 1
 
 
-def test_a_gif_half_drawn_goes_on_where_it_was():
-    at = press(open_page("forward", **FAST), "forward-make")
-    job = at.session_state["session"].kept["forward-job"]
-    expected, job.gif = job.gif, None
-    with Image.open(BytesIO(expected)) as picture:
-        drawn = [frame.convert("RGB") for frame in ImageSequence.Iterator(picture)]
-    job.pictures, job.images = drawn[:7], iter(drawn[7:])
-    fine(at.run())
-    with Image.open(BytesIO(job.gif)) as picture:
-        assert picture.n_frames == 11
+def test_a_file_whose_making_was_interrupted_is_made_by_the_next_run():
+    at = press(open_page("forward", **FAST), "forward-gif")
+    files, gif = at.session_state["session"].kept, kept(at, "forward-gif")
+    of, _ = files.pop("forward-gif-made")
+    files["forward-gif-wanted"] = of, lambda: gif  # as a click leaves it whose run was ended by another click
+    assert saves(fine(at.run()), "forward-gif")
+    assert "forward-gif-wanted" not in files
 
 
 def test_a_gif_of_another_film_is_not_offered():
-    at = press(open_page("forward", **FAST), "forward-make")
-    assert saves(at, "forward")
+    at = press(open_page("forward", **FAST), "forward-gif")
+    assert saves(at, "forward-gif")
     fine(choose(at, "seed", 1))
-    assert not saves(at, "forward")
-    fine(press(at, "forward-make"))
-    assert saves(at, "forward")
+    assert not saves(at, "forward-gif")
+    fine(press(at, "forward-gif"))
+    assert saves(at, "forward-gif")
 
 
 def test_every_setting_has_its_words():

@@ -74,7 +74,7 @@ def test_the_films_show_walks_that_arrive_and_then_their_noise():
 def test_the_scene_counts_walks(t):
     shown = Experiment(points=200, T=20, t=t)
     data, schedule = shown.data(), shown.noise_schedule()
-    whole, many, scene = targets.walks_to_place.__wrapped__(shown)
+    whole, many, scene = targets._walks_to_place(shown)
     place = torch.tensor([shown.x, shown.y])
     assert isinstance(many, Walks)
     assert ((whole.panels[0].trajectory.end - place).norm(dim=1) < radius(schedule, t)).all()
@@ -127,7 +127,7 @@ def test_a_click_chooses_the_place():
 @pytest.mark.parametrize(("schedule", "T"), [("linear", 10), ("cosine", 300)])
 def test_any_schedule(schedule, T):
     at = fine(open_page("target", **FAST | {"T": str(T), "schedule": schedule}))
-    times, measured, variances = targets.variances.__wrapped__(experiment(at))
+    times, measured, variances = targets._variances(experiment(at))
     assert times[0] == 1 and times[-1] == T and len(variances) == T
     assert torch.allclose(measured[:, 0], torch.ones(len(times)).double(), rtol=0.25)
     assert torch.allclose(measured[:, 1], variances[times - 1], rtol=0.25)
@@ -206,7 +206,7 @@ def test_the_step_chart_shows_all_that_it_speaks_of():
 
 def test_the_charts_over_t():
     schedule, data = SMALL.noise_schedule(), SMALL.data()
-    times, measured, variances = targets.variances.__wrapped__(SMALL)
+    times, measured, variances = targets._variances(SMALL)
     chart = pictures.variance_chart(variances, times, measured)
     assert [trace.mode for trace in chart.data] == ["lines", "markers"] * 2
     assert chart.data[2].y[0] == pytest.approx(1)

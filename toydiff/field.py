@@ -53,10 +53,10 @@ def density(points: Tensor, schedule: Schedule, times: Tensor, n: int, half_widt
     Around each point p lies a round Gaussian, N(sqrt(a) p, (1 - a) I) (eq. 4). It is a product of one of x and one
     of y, so the sum over all points is a product of two matrices.
     """
-    centres = axis(n, half_width).double()
+    centres = axis(n, half_width).to(points)
     pictures = []
     for a in schedule.alpha_bar[times.clamp(min=1)]:
-        away = centres[:, None, None] - a.sqrt() * points.double()  # (n, N, 2)
+        away = centres[:, None, None] - a.sqrt() * points  # (n, N, 2)
         bell = torch.exp(-away.square() / (2 * (1 - a))) / (2 * torch.pi * (1 - a)).sqrt()
         pictures.append(bell[..., 1] @ bell[..., 0].T / len(points))
     return torch.stack(pictures)

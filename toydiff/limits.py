@@ -4,6 +4,7 @@ machine.
 TOYDIFF_TRAINEES  tabs that may train at the same time; others watch the exact predictor
 TOYDIFF_VISITORS  tabs in all; who comes then is asked to wait
 TOYDIFF_WORKERS   processes that train
+TOYDIFF_PAINTERS  processes that make the pictures that take long
 TOYDIFF_THREADS   threads with which a worker trains on images
 TOYDIFF_SECONDS   of work that one picture may take; one that would take longer is not begun
 TOYDIFF_TEACHER   the word that opens the teacher's view; without it there is none
@@ -25,6 +26,7 @@ RANGES = {
     "trainees": (1, 10_000),
     "visitors": (1, 10_000),
     "workers": (1, 64),
+    "painters": (1, 64),
     "threads": (1, 64),
     "seconds": (1, 3600),
 }
@@ -55,6 +57,7 @@ class Limits:
     trainees: int = field(default_factory=usual_trainees)
     visitors: int = field(default_factory=lambda: 2 * usual_trainees())
     workers: int = 1
+    painters: int = field(default_factory=lambda: min(4, max(1, cores() // 2)))
     # Of one training on images; those of points are too small for two. Half of the cores: where another program needs
     # one of them, threads that wait for each other are many times slower than one. And always as many: the last digits
     # of a sum depend on it, and one seed is one picture.

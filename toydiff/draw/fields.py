@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,20 +87,34 @@ class Truth:
         return self.experiment.reverse(model, self.experiment.sampler).at(self.times)
 
 
-def field_scene(truth: Truth, networks: Mapping[str, Model], made_by: str) -> tuple[Scene, dict[str, Tensor]]:
-    """Each network's field, the exact one, and, of a single network, the difference as a heat map. And the error of
-    each network at each time, (F,). networks: by the titles of their panels; made_by: for the stamp."""
-    base, errors, panels = truth.base, {}, []
-    for title, model in networks.items():
-        errors[title] = truth.probe.error(model)
-        notes = tuple(words("field.error", error=f"{error:.2f}") for error in errors[title].tolist())
-        arrows = field.field(model, field.grid(ARROWS, HALF_WIDTH), truth.times)
-        panels.append(Panel(title, words("formulas.network"), truth.run(model), notes, arrows=arrows))
-    panels.append(truth.panel)
+class Answers(NamedTuple):
+    """What a network says, beside the truth."""
+
+    panel: Panel
+    error: Tensor  # (F,): of its field, at each time
+
+
+def answers(truth: Truth, networks: Mapping[str, Model]) -> tuple[Answers, ...]:
+    """Of each network; by the titles of their panels."""
+    return tuple(_answers(truth, *network) for network in networks.items())
+
+
+def _answers(truth: Truth, title: str, model: Model) -> Answers:
+    error = truth.probe.error(model)
+    notes = tuple(words("field.error", error=f"{length:.2f}") for length in error.tolist())
+    arrows = field.field(model, field.grid(ARROWS, HALF_WIDTH), truth.times)
+    return Answers(Panel(title, words("formulas.network"), truth.run(model), notes, arrows=arrows), error)
+
+
+def field_scene(truth: Truth, networks: Sequence[Answers], made_by: str) -> tuple[Scene, dict[str, Tensor]]:
+    """Each network's field, the exact one, and, of a single network, the difference as a heat map. And the errors by
+    the titles of the panels. made_by: for the stamp."""
+    panels = [*(network.panel for network in networks), truth.panel]
     if len(networks) == 1:
         panels.append(_difference(truth, panels[0]))
     what = stamp(truth.experiment, words(f"names.{truth.experiment.sampler}"), made_by)
-    return replace(base, panels=tuple(panels), stamp=what), errors
+    scene = replace(truth.base, panels=tuple(panels), stamp=what)
+    return scene, {network.panel.title: network.error for network in networks}
 
 
 def _difference(truth: Truth, network: Panel) -> Panel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
 import streamlit as st
 import torch
@@ -26,6 +26,7 @@ from toydiff.ui.live import ImageRun, judge
 from toydiff.ui.player import PlayerState
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import still
+from toydiff.ui.studio import made, under
 
 STEPS = 600  # that the button trains
 MANY = {"digits": 200}  # start noises whose images are counted, where there is something to count
@@ -34,7 +35,8 @@ SAME = 100  # runs from one start noise
 ALIKE = 0.05  # of the judge's sureness: less is no difference worth a sentence
 RUNS = 400  # all that a visit asks for, about: start noises, ends, both ways between them, dice
 
-Kept = TypeVar("Kept")
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 
 class Predictor(NamedTuple):
@@ -103,28 +105,25 @@ def _exact(experiment: ImageExperiment) -> Model:
     return exact.cloud(load(experiment.data, experiment.n, experiment.seed).x, experiment.noise_schedule())
 
 
-def once(name: str, who: Predictor, chosen: tuple[object, ...], make: Callable[[], Kept]) -> Kept:
-    """What `make` makes. With the exact predictor once for everybody, with a network once for its session."""
+def once(
+    who: Predictor,
+    chosen: tuple[object, ...],
+    make: Callable[Given, Made],
+    *arguments: Given.args,
+    **named: Given.kwargs,
+) -> Made:
+    """What `make` makes of its arguments, for what somebody has chosen. With the exact predictor once for everybody,
+    with a network once for its session."""
     if who.steps == 0:
-        found: Kept = _shared(name, who.experiment, chosen, make)
-        return found
-
-    def made() -> Kept:
-        with st.spinner(words("page.computing")):
-            return make()
-
-    return kept(f"between-{name}", (who.experiment, who.steps, *chosen), made)
-
-
-@st.cache_resource(max_entries=24, show_spinner=words("page.computing"))
-def _shared(name: str, experiment: ImageExperiment, chosen: tuple[object, ...], _make: Callable[[], Kept]) -> Kept:
-    return _make()
+        return under((make, who.experiment, chosen), make, *arguments, **named)
+    key = (who.experiment, who.steps, *chosen)
+    return kept(f"between-{make.__name__}", key, lambda: made(make, *arguments, **named))
 
 
 def starts(who: Predictor) -> tuple[Scene, Tensor]:
     """`draw.between.starts`: many where they are counted."""
     n = MOONS if who.moons else MANY.get(who.experiment.data, SHOWN)
-    return once("starts", who, (), lambda: drawn.starts(who.experiment, who.images, who.model, who.name, n))
+    return once(who, (), drawn.starts, who.experiment, who.images, who.model, who.name, n)
 
 
 def ends(who: Predictor, noises: Tensor, shown: PlayerState) -> Ends:
@@ -143,7 +142,7 @@ def ends(who: Predictor, noises: Tensor, shown: PlayerState) -> Ends:
             x = who.images.x[closest(x, who.images.x)[1]]
     else:
         x = who.images.x[torch.tensor(chosen)]
-    (a, b), off = once("ends", who, chosen, lambda: drawn.start_of(who.experiment, who.model, x))
+    (a, b), off = once(who, chosen, drawn.start_of, who.experiment, who.model, x)
     return Ends(a, b, ("real", *chosen), off)
 
 
@@ -186,12 +185,12 @@ def _two_of_the_data(images: Images) -> tuple[int, int]:
 
 def walked(who: Predictor, between: Ends) -> tuple[Way, Scene]:
     """The way from one end to the other, and its film."""
+    return once(who, between.chosen, _walked, who, between.a, between.b)
 
-    def make() -> tuple[Way, Scene]:
-        way = drawn.way(who.experiment, who.model, between.a, between.b)
-        return way, drawn.way_scene(who.experiment, who.images, way, who.name)
 
-    return once("way", who, between.chosen, make)
+def _walked(who: Predictor, a: Tensor, b: Tensor) -> tuple[Way, Scene]:
+    way = drawn.way(who.experiment, who.model, a, b)
+    return way, drawn.way_scene(who.experiment, who.images, way, who.name)
 
 
 def strip(images: Images, rows: dict[str, Tensor]) -> None:
@@ -270,8 +269,7 @@ def digit_bars(who: Predictor, samples: Tensor) -> None:
 def dice(who: Predictor, between: Ends) -> tuple[Scene, dict[str, Tensor]]:
     """Runs from the first of two ends: the film, and where they end."""
     chosen = between.chosen[:2]
-    make = lambda: drawn.dice(who.experiment, who.images, who.model, who.name, between.a, SAME)  # noqa: E731
-    return once("dice", who, chosen, make)
+    return once(who, chosen, drawn.dice, who.experiment, who.images, who.model, who.name, between.a, SAME)
 
 
 def dice_bars(who: Predictor, ends: dict[str, Tensor]) -> dict[str, str]:

@@ -39,6 +39,7 @@ from toydiff.ui.export import film_with_export
 from toydiff.ui.live import ImageRun, Snapshot, judge
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import enlarged
+from toydiff.ui.studio import made, shared
 
 MENU = (
     "digits",
@@ -203,7 +204,7 @@ def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
     each = run.images.x.numel() * PER_NUMBER if run.step == 0 else _seconds(run.experiment, run.images.shape)
     check(len(THREE_WAYS) * run.experiment.T * SHOWN * each, patience=PATIENCE)
     if run.step == 0:
-        return *exact_ways(run.experiment), 0
+        return *exact_ways(run.experiment, run.images), 0
     old = state.session().kept.get("image-ways")
     steps = old[0][1] if old is not None and old[0][0] == run.experiment and run.running else run.step
     moved_on = run.running or steps != run.step
@@ -211,9 +212,9 @@ def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
         steps = run.step
 
     def make() -> tuple[Scene, dict[str, float], int]:
-        with st.spinner(words("page.computing")):
-            model, steps = run.predictor()
-            return *ways_scene(run.experiment, run.images, model, words("page.network", steps=f"{steps:,}")), steps
+        model, steps = run.predictor()
+        made_by = words("page.network", steps=f"{steps:,}")
+        return *made(ways_scene, run.experiment, run.images, model, made_by), steps
 
     return kept("image-ways", (run.experiment, steps), make)
 
@@ -224,18 +225,19 @@ def _seconds(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
     return experiment.work(shape) / experiment.batch * PER_OPERATION
 
 
-@st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
-def exact_ways(experiment: ImageExperiment) -> tuple[Scene, dict[str, float]]:
+def exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
     """The same with the best possible predictor, which knows every image by heart. Shared by all sessions."""
-    images = load(experiment.data, experiment.n, experiment.seed)
+    return shared(_exact_ways, experiment, images)
+
+
+def forward(experiment: ImageExperiment, images: Images) -> Scene:
+    """`draw.images.forward_scene`, once for all."""
+    return shared(forward_scene, experiment, images)
+
+
+def _exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
     model: Model = exact.cloud(images.x, experiment.noise_schedule())
     return ways_scene(experiment, images, model, words("page.exact"))
-
-
-@st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
-def forward(experiment: ImageExperiment) -> Scene:
-    """`draw.images.forward_scene`, once."""
-    return forward_scene(experiment, load(experiment.data, experiment.n, experiment.seed))
 
 
 @st.cache_data(max_entries=12, show_spinner=False)
@@ -248,7 +250,7 @@ def usual_distances(data: str, n: int, seed: int) -> tuple[float, float]:
 def nearest(experiment: ImageExperiment, images: Images, ways: Scene, made_by: str) -> tuple[Scene, Tensor]:
     """`draw.images.nearest_scene` for the DDPM samples of `ways`, kept until they are others."""
     run = ways.panels[0].trajectory
-    return kept("image-nearest", ways, lambda: nearest_scene(experiment, images, run, made_by))
+    return kept("image-nearest", ways, lambda: made(nearest_scene, experiment, images, run, made_by))
 
 
 @st.fragment

@@ -31,6 +31,12 @@ class Died(Exception):  # noqa: N818
     """The worker died before it answered. There is a new one; ask again."""
 
 
+class Answer(Future[Any]):
+    """What a worker will say."""
+
+    share = 0.0  # of the work, that is done
+
+
 class Listener(Protocol):
     """A training as the app holds it."""
 
@@ -45,13 +51,14 @@ class Listener(Protocol):
 
 
 class Link:
-    """One worker, whichever process it is. Nothing here waits for it, but `Future.result`."""
+    """One worker, whichever process it is. Nothing here waits for it, but `Future.result`. module: what it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "toydiff.ui.worker") -> None:
+        self._module = module
         self.lock = threading.RLock()  # held while a training and its worker are brought in line
         self.beat = Beat(0.0, None)
         self._listeners: WeakValueDictionary[int, Listener] = WeakValueDictionary()
-        self._waiting: dict[int, Future[Any]] = {}
+        self._waiting: dict[int, Answer] = {}
         self._requests = itertools.count()
         self._outbox: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,6 +69,11 @@ class Link:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
+
+    @property
+    def born(self) -> bool:
+        """Whether there is a process that has said so: until it has loaded what it needs, others are faster."""
+        return self._born
 
     def start(self) -> None:
         """The process, if there is none."""
@@ -94,9 +106,9 @@ class Link:
         """A message without an answer. From any thread, also from a garbage collection."""
         self._outbox.put((what, key, None, *more))
 
-    def ask(self, what: str, key: int, *more: Any) -> Future[Any]:
+    def ask(self, what: str, key: int, *more: Any) -> Answer:
         """A message with an answer: Died if the process ends before, or what went wrong in it."""
-        answer: Future[Any] = Future()
+        answer = Answer()
         with self.lock:
             if not self._waiting:
                 self._heard = time.monotonic()
@@ -110,7 +122,7 @@ class Link:
     def _spawn(self) -> None:
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "toydiff.ui.worker"],
+            [sys.executable, "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
@@ -163,6 +175,10 @@ class Link:
     def _take(self, what: str, *more: Any) -> None:
         if what == "answer":
             self._answered(*more)
+        elif what == "share":
+            request, share = more
+            if (asked := self._waiting.get(request)) is not None:
+                asked.share = share
         elif what == "turn":
             (self._turn,) = more
         elif what == "beat":
@@ -188,7 +204,8 @@ class Link:
         assert self._process is not None and self._process.stdout is not None
         self._process.stdout.close()
         self._outbox.put(None)
-        logging.getLogger(__name__).warning("the training process ended (%s): a new one", self._process.wait())
+        ended = self._process.wait()
+        logging.getLogger(__name__).warning("the process %s ended (%s): a new one", self._module, ended)
         pause = 0.0 if self._born else 1.0  # one that cannot even begin is not tried again and again at full speed
         guilty, alive = self._turn, False
         while not alive and not self._closed:
@@ -198,7 +215,7 @@ class Link:
                     self._spawn()
                     alive = True
                 except OSError:
-                    logging.getLogger(__name__).exception("no training process")
+                    logging.getLogger(__name__).exception("no process %s", self._module)
                     pause = min(SLOWEST, 2 * pause + 1)
                 for key, listener in list(self._listeners.items()) if alive else []:
                     with _logged("a training that could not go on"):

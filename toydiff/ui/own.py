@@ -12,7 +12,6 @@ import numpy as np
 import streamlit as st
 import torch
 from streamlit.errors import StreamlitAPIException
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 from torch import Tensor
 
 from toydiff import bring, checkpoint, own, silhouettes, trajectory
@@ -33,6 +32,7 @@ from toydiff.ui.export import Kept, made_on_demand
 from toydiff.ui.live import Run
 from toydiff.ui.player import player
 from toydiff.ui.runs import kept
+from toydiff.ui.studio import made
 
 FILES = ("csv", "tsv", "txt", "npy", "npz", "png", "jpg", "jpeg", "gif", "bmp", "webp")
 INK: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
@@ -87,7 +87,7 @@ def from_file() -> Cloud | None:
     if file is None:
         st.caption(words("bring.limits", **bring.limits()))
         return None
-    found = kept("own-file", file.file_id, partial(_read, file))
+    found = kept("own-file", file.file_id, lambda: made(bring.open_file, file.name, file.getvalue()))
     return _of_table(found, file.file_id) if isinstance(found, Table) else _of_picture(found, file.file_id)
 
 
@@ -98,13 +98,8 @@ def typed() -> Cloud | None:
     if not string.strip():
         return None
     tidy = silhouettes.tidy(string)
-    x = kept("own-points", (tidy, n), lambda: silhouettes.text(tidy, n))
+    x = kept("own-points", (tidy, n), lambda: made(silhouettes.text, tidy, n))
     return Cloud(tidy.replace(JOINER, ""), x)
-
-
-def _read(file: UploadedFile) -> Table | Silhouette:
-    with st.spinner(words("own.reading")):
-        return bring.open_file(file.name, file.getvalue())
 
 
 def _of_table(table: Table, file: str) -> Cloud:
@@ -116,7 +111,7 @@ def _of_table(table: Table, file: str) -> Cloud:
         x = left.selectbox(words("own.x"), numbers, x, name, key=f"own-x-{file}")
         y = right.selectbox(words("own.y"), numbers, y, name, key=f"own-y-{file}")
     own_scales = st.toggle(words("own.scales"), key=f"own-scales-{file}", help=words("own.scales_help"))
-    points = kept("own-points", (file, x, y, own_scales), lambda: table.cloud(x, y, own_scales=own_scales))
+    points = kept("own-points", (file, x, y, own_scales), lambda: made(table.cloud, x, y, own_scales=own_scales))
     return Cloud(table.name, *points)
 
 
@@ -125,7 +120,7 @@ def _of_picture(picture: Silhouette, file: str) -> Cloud:
     n = _count(f"own-n-{file}")
     names = {ink: words(f"own.{ink}") for ink in INK}
     ink = st.radio(words("own.ink"), names, key=f"own-ink-{file}", horizontal=True, format_func=names.__getitem__)
-    x = kept("own-points", (file, n, ink), lambda: picture.cloud(n, invert=INK[ink]))
+    x = kept("own-points", (file, n, ink), lambda: made(picture.cloud, n, invert=INK[ink]))
     return Cloud(picture.name, x)
 
 

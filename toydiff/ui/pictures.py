@@ -12,7 +12,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from toydiff import checkpoint, own
 from toydiff.checkpoint import Checkpoint
 from toydiff.image_experiment import ImageExperiment
-from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pictures, Skipped, Source, read
+from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Skipped, Source, read
 from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import Kept, made_on_demand
@@ -20,6 +20,7 @@ from toydiff.ui.images import load
 from toydiff.ui.live import ImageRun
 from toydiff.ui.runs import kept
 from toydiff.ui.still import enlarged
+from toydiff.ui.studio import made
 
 SIDES = (8, 16, 32)
 PREVIEW = 24  # squares that are shown before they are used
@@ -61,7 +62,8 @@ def own_pictures() -> None:
     if not files:
         return
     try:
-        found = kept("own-pictures", (_ids(files), side, colour), lambda: _read(files, side, colour))
+        key = _ids(files), side, colour
+        found = kept("own-pictures", key, lambda: made(read, source(files), side, colour=colour))
     except ValueError as error:
         st.error(str(error))
         return
@@ -77,11 +79,6 @@ def own_pictures() -> None:
 
 def _ids(files: Sequence[UploadedFile]) -> tuple[str, ...]:
     return tuple(file.file_id for file in files)
-
-
-def _read(files: Sequence[UploadedFile], side: int, colour: bool) -> Pictures:
-    with st.spinner(words("images.reading")):
-        return read(source(files), side, colour=colour)
 
 
 def source(files: Sequence[UploadedFile]) -> Source:

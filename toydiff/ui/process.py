@@ -9,12 +9,13 @@ import torch
 
 from toydiff.ui import live
 from toydiff.ui.memory import few_arenas
+from toydiff.ui.studio import studio
 
 
 @st.cache_resource
 def prepare() -> None:
-    """Make room for a class: a process that trains, one thread per matrix product, and a garbage collector that skips
-    the libraries.
+    """Make room for a class: processes that train and that paint, one thread per matrix product, and a garbage
+    collector that skips the libraries.
 
     torch leaves a heap of a million objects. A collection that walks it holds the interpreter, and with it every
     student, for a second; frozen objects are not walked. (Streamlit's own collection after every script run is off
@@ -22,6 +23,7 @@ def prepare() -> None:
     """
     few_arenas()
     live.prepare()
+    studio().start()
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()

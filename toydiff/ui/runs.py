@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import streamlit as st
+from torch import Tensor
 
-from toydiff.draw.fields import Truth
+from toydiff.draw.fields import Truth, answers, field_scene
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import THREE_WAYS, forward_scene, reverse_scene
 from toydiff.exact import Model
@@ -17,6 +18,7 @@ from toydiff.text import words
 from toydiff.training import TARGETS, Trainer
 from toydiff.ui import state
 from toydiff.ui.live import Run
+from toydiff.ui.studio import made, shared
 
 Kept = TypeVar("Kept")
 
@@ -43,14 +45,12 @@ def check(seconds: float, places: int = 0, *, patience: int = 1, particles: int 
 
 
 def exact_scene(experiment: Experiment) -> Scene:
-    """The three ways down with the exact predictor."""
+    """The three ways down with the exact predictor. Shared by all sessions: never changed."""
     _check_ways(experiment, "exact")
-    return _exact_scene(experiment)
+    return shared(_exact_scene, experiment)
 
 
-@st.cache_resource(max_entries=8, show_spinner=words("page.computing"))
 def _exact_scene(experiment: Experiment) -> Scene:
-    """Shared by all sessions: never changed."""
     return reverse_scene(experiment, experiment.exact(), words("page.exact"))
 
 
@@ -63,11 +63,8 @@ def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
     """The three ways down with the network of this session, kept until settings or network change."""
     _check_ways(experiment, "network")
 
-    def make() -> Scene:
-        with st.spinner(words("page.computing")):
-            return reverse_scene(experiment, model, words("page.network", steps=f"{steps:,}"))
-
-    return kept("network-scene", (experiment, steps), make)
+    made_by = words("page.network", steps=f"{steps:,}")
+    return kept("network-scene", (experiment, steps), lambda: made(reverse_scene, experiment, model, made_by))
 
 
 def kept(name: str, key: object, make: Callable[[], Kept]) -> Kept:
@@ -79,30 +76,32 @@ def kept(name: str, key: object, make: Callable[[], Kept]) -> Kept:
 
 
 def truth(experiment: Experiment) -> Truth:
-    """The exact field at every t."""
+    """The exact field at every t. Shared by all sessions: never changed."""
     calls = (2 if experiment.sampler == "heun" else 1) * experiment.T * experiment.particles
     each = experiment.seconds("exact") + NETWORKS * experiment.seconds("network")
     check(calls * each, particles=experiment.particles)
-    return _truth(experiment)
+    return shared(_truth, experiment)
 
 
-@st.cache_resource(max_entries=6, show_spinner=words("page.computing"))
 def _truth(experiment: Experiment) -> Truth:
-    """Shared by all sessions: never changed."""
     truth = Truth(experiment)
     _ = truth.base  # all that takes time
     return truth
 
 
+def fields(
+    name: str, experiment: Experiment, by: tuple[object, int], networks: Mapping[str, Model], made_by: str
+) -> tuple[Scene, dict[str, Tensor]]:
+    """`draw.fields.field_scene` of these networks, kept in this session under a name. by: whose networks they are, and
+    after how many steps."""
+    best = truth(experiment)
+    return kept(name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by))
+
+
 def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
     """`scenes.forward_scene`, once."""
     check(0, 2 * experiment.T * experiment.particles, particles=experiment.particles)
-    return _forward(experiment)
-
-
-@st.cache_resource(max_entries=8, show_spinner=words("page.computing"))
-def _forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
-    return forward_scene(experiment)
+    return shared(forward_scene, experiment)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)

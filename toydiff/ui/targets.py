@@ -20,6 +20,7 @@ from toydiff.text import words
 from toydiff.training import last_step_variance
 from toydiff.ui import state
 from toydiff.ui.runs import kept, network
+from toydiff.ui.studio import made, shared
 from toydiff.walks import Walks
 
 WHOLE, MANY = 40, 400  # walks that are shown from the data on, and walks whose noise is
@@ -40,10 +41,13 @@ def take_picked(key: str) -> None:
         state.change(x=x, y=y)
 
 
-@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
 def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
     """Whole walks to the place; many more walks there; and their noise, None if they are fewer than FEW. Shared by all
     sessions: never changed."""
+    return shared(_walks_to_place, experiment)
+
+
+def _walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
     data, schedule, t = experiment.data(), experiment.noise_schedule(), experiment.time
     place = torch.tensor([experiment.x, experiment.y])
     whole = walks.whole_walks(data, schedule, t, place, WHOLE, experiment.generator(6))
@@ -52,9 +56,13 @@ def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
     return arrivals_scene(experiment, whole), many, noises
 
 
-@st.cache_data(max_entries=50, show_spinner=False)
 def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
-    """Times (K,), the variance of both targets measured there (K, 2); and of the last step in closed form, (T,)."""
+    """Times (K,), the variance of both targets measured there (K, 2); and of the last step in closed form, (T,).
+    Shared by all sessions: never changed."""
+    return shared(_variances, experiment)
+
+
+def _variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
     schedule = experiment.noise_schedule()
     times = torch.linspace(1, experiment.T, POINTS).round().long().unique()
     measured = walks.variances(experiment.data(), schedule, times, MANY, experiment.generator(8))
@@ -119,14 +127,13 @@ def _particle(experiment: Experiment, number: int, t: int) -> tuple[Tensor, Tens
 def bounds(experiment: Experiment, models: Mapping[str, Model], sampler: str) -> dict[str, Tensor]:
     """By predictor: the terms of the bound (T + 1, n), for the same n data points and the same x_t."""
     return {
-        name: _exact_bound(experiment, sampler)
+        name: shared(_exact_bound, experiment, sampler)
         if name == words("page.exact")
-        else kept("bound", (experiment, sampler, name), partial(_bound, experiment, model, sampler))
+        else kept("bound", (experiment, sampler, name), partial(made, _bound, experiment, model, sampler))
         for name, model in models.items()
     }
 
 
-@st.cache_data(max_entries=50, show_spinner=words("target.computing"))
 def _exact_bound(experiment: Experiment, sampler: str) -> Tensor:
     return _bound(experiment, experiment.exact(), sampler)
 

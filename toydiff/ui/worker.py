@@ -5,25 +5,21 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which then ends us; and torch takes seconds
 
-import gc
 import logging
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO
 
 import torch
 
-from toydiff.ui import pipe
-from toydiff.ui.memory import few_arenas
+from toydiff.ui import apart, pipe
 from toydiff.ui.snapshots import Beat, Failed, Unknown
 from toydiff.ui.workshop import Job, Workshop, trouble
 
@@ -50,7 +46,7 @@ class Worker:
 
     def run(self) -> None:
         """For ever."""
-        self._send("beat", Beat(0.0, _memory()))
+        self._send("beat", Beat(0.0, apart.memory()))
         while True:
             with suppress(Empty):  # all that has come in; if there is nothing to do, wait for more
                 while True:
@@ -145,7 +141,7 @@ class Worker:
     def _live(self) -> None:
         now = time.monotonic()
         if now - self._beat >= BEAT:
-            self._send("beat", Beat((self._workshop.steps - self._steps) / (now - self._beat), _memory()))
+            self._send("beat", Beat((self._workshop.steps - self._steps) / (now - self._beat), apart.memory()))
             self._beat, self._steps = now, self._workshop.steps
 
     def _answer(self, request: int | None, value: object, error: Exception | None = None) -> None:
@@ -155,39 +151,11 @@ class Worker:
         pipe.send(self._out, message)
 
 
-def _memory() -> int | None:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None  # not Linux
-
-
-def _read(source: BinaryIO, worker: Worker) -> None:
-    """Pass messages on. If the app is gone, by whatever end, so are we, in the middle of a step."""
-    try:
-        while True:
-            worker.inbox.put(pipe.receive(source))
-    except EOFError:
-        pass
-    except Exception:
-        logging.getLogger(__name__).exception("a message could not be read")
-    finally:
-        os._exit(0)
-
-
 def main() -> None:
     """Until the app is gone."""
-    source, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up between the messages
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    if hasattr(os, "nice"):
-        os.nice(NICE)
-    few_arenas()
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()  # a collection need not walk through the libraries
+    source, out = apart.begin(NICE)
     worker = Worker(out)
-    threading.Thread(target=_read, args=(source, worker), daemon=True).start()
+    threading.Thread(target=apart.read, args=(source, worker.inbox.put), daemon=True).start()
     with suppress(BrokenPipeError):
         worker.run()
 

@@ -1,0 +1,208 @@
+"""Pictures made in another process: the same ones, one for all who ask, and what goes wrong is a sentence."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+import torch
+
+from tests.painted import SMALL, die, die_again, exact_scene, place, slowly, until, wrong
+from tests.test_live import POSIX, wait_for
+from toydiff import own
+from toydiff.draw.scenes import reverse_scene
+from toydiff.exact import cloud
+from toydiff.experiment import Experiment
+from toydiff.text import words
+from toydiff.ui import link
+from toydiff.ui.snapshots import Failed
+from toydiff.ui.studio import Order, Studio
+
+
+@pytest.fixture(scope="module")
+def studio() -> Iterator[Studio]:
+    studio = Studio(1)
+    for one in studio._links:
+        one.start()
+    wait_for(lambda: studio.open)
+    yield studio
+    studio.close()
+
+
+@pytest.fixture
+def closed() -> Studio:
+    """No painter is there, and none will come."""
+    return Studio(1)
+
+
+def wait(studio: Studio, order: Order, tell: Callable[[float], object] = lambda _: None) -> object:
+    end = time.monotonic() + 120
+    while not order.picture.done():
+        assert time.monotonic() < end, "waited in vain"
+        studio.go_on(order, tell)
+        time.sleep(0.005)
+    return order.picture.result()
+
+
+def made(studio: Studio, make: Callable[[], object], key: object = None) -> object:
+    with studio.ordered(make, key) as order:
+        return wait(studio, order)
+
+
+def test_a_painter_is_another_process(studio, closed):
+    assert made(studio, place) != os.getpid()
+    assert made(closed, place) == os.getpid()  # until there is one
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_pictures_of_both_are_the_same(studio, network):
+    model = SMALL.model() if network else cloud(SMALL.data(), SMALL.noise_schedule())
+    here, there = reverse_scene(SMALL, model, "x"), made(studio, partial(reverse_scene, SMALL, model, "x"))
+    assert there.stamp == here.stamp
+    for a, b in zip(here.panels, there.panels, strict=True):
+        assert a.notes == b.notes
+        assert torch.equal(a.trajectory.x, b.trajectory.x) and torch.equal(a.trajectory.mean, b.trajectory.mean)
+
+
+def test_one_picture_for_all_who_ask(studio, tmp_path):
+    first, second = (made(studio, partial(exact_scene, SMALL), "key") for _ in range(2))
+    assert first is second
+    assert made(studio, partial(exact_scene, SMALL)) is not first
+    flag = tmp_path / "flag"
+    with studio.ordered(partial(until, flag), "both") as one, studio.ordered(place, "both") as other:
+        assert one is other
+        flag.touch()
+        assert wait(studio, one) == wait(studio, other)
+
+
+def test_the_line_is_one_and_who_leaves_it_is_out(studio, tmp_path):
+    flag = tmp_path / "flag"
+    with studio.ordered(partial(until, flag)) as busy:
+        studio.go_on(busy, lambda _: None)
+        with studio.ordered(place) as later:
+            studio.go_on(later, lambda _: None)
+            with studio.ordered(place) as last:
+                assert [studio.ahead(order) for order in (busy, later, last)] == [0, 0, 1]
+                assert later.asked is last.asked is None
+            assert list(studio._line) == [later]
+        assert not studio._line
+        flag.touch()
+        wait(studio, busy)
+    assert later.asked is None
+    assert not later.picture.done()
+
+
+def test_whoever_left_may_come_again(studio, tmp_path):
+    flag = tmp_path / "flag"
+    with studio.ordered(partial(until, flag)) as busy:
+        studio.go_on(busy, lambda _: None)
+        with studio.ordered(place, "again") as order:
+            pass
+        assert not studio._line
+        flag.touch()
+        assert made(studio, place, "again") == order.picture.result()
+
+
+def test_how_much_is_done_is_told(studio, closed):
+    shares: list[float] = []
+    with studio.ordered(partial(slowly, 4, 0.01)) as order:
+        wait(studio, order, shares.append)
+    assert order.asked is not None and order.asked.share == 1
+    assert not shares  # by the painter, to whoever looks
+    with closed.ordered(partial(slowly, 4, 0)) as order:
+        assert wait(closed, order, shares.append) == 4
+    assert shares == [0.25, 0.5, 0.75, 1]
+
+
+@pytest.mark.parametrize("which", ["studio", "closed"])
+def test_a_sentence_of_the_picture_comes_through(request, which):
+    with pytest.raises(ValueError, match="two columns"):
+        made(request.getfixturevalue(which), partial(wrong, ValueError("two columns")))
+
+
+def test_what_went_wrong_is_tried_again_when_somebody_asks_again(studio):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="once"):
+            made(studio, partial(wrong, ValueError("once")), "wrong")
+    assert made(studio, place, "wrong")
+
+
+@pytest.mark.parametrize(("error", "key"), [(MemoryError(), "no_memory"), (ZeroDivisionError(), "failed")])
+def test_an_error_is_a_sentence_and_the_painter_lives(studio, error, key):
+    before = made(studio, place)
+    with pytest.raises(Failed, match=words(f"studio.{key}")[:30]):
+        made(studio, partial(wrong, error))
+    assert made(studio, place) == before
+
+
+@POSIX
+def test_a_painter_that_is_killed_has_a_successor_that_paints_it(studio, tmp_path):
+    before = made(studio, place)
+    assert made(studio, partial(die, tmp_path / "flag")) not in (before, os.getpid())
+
+
+@POSIX
+def test_a_picture_that_kills_painters_is_given_up(studio):
+    with pytest.raises(Failed, match="stopped twice"):
+        made(studio, die_again)
+    wait_for(lambda: studio.open)
+    assert made(studio, place) != os.getpid()
+
+
+def test_data_of_somebodys_own_is_brought_to_the_painter(studio):
+    one = own.keep("brought", torch.randn(200, 2, generator=torch.Generator().manual_seed(5)).double())
+    scene = made(studio, partial(exact_scene, Experiment(dataset=one.key, T=10, particles=16, points=150)))
+    assert "brought" in scene.stamp
+    assert torch.equal(scene.data, exact_scene(Experiment(dataset=one.key, T=10, particles=16, points=150)).data)
+
+
+def test_data_that_nobody_has_is_a_sentence(studio):
+    with pytest.raises(own.Gone):
+        made(studio, partial(own.find, "own-0123456789abcdef"))
+
+
+def test_many_ask_at_once(studio):
+    found: list[object] = []
+    askers = [
+        threading.Thread(target=lambda n=n: found.append(made(studio, partial(max, n, 0), n % 5))) for n in range(40)
+    ]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join(120)
+    assert len(found) == 40
+    assert not studio._line
+    assert len(studio._free) == 1
+
+
+def test_whoever_paints_in_place_and_is_called_away_leaves_it_to_the_next(closed):
+    class CalledAwayError(BaseException):
+        pass
+
+    def away(_: float) -> None:
+        raise CalledAwayError
+
+    with closed.ordered(partial(slowly, 3, 0), "key") as first, closed.ordered(partial(slowly, 3, 0), "key") as second:
+        with pytest.raises(CalledAwayError):
+            closed.go_on(first, away)
+        assert wait(closed, second) == 3
+
+
+def test_no_more_is_kept_than_the_shelf_holds(closed, monkeypatch):
+    monkeypatch.setattr("toydiff.ui.studio.SHELF", 3)
+    for n in range(5):
+        made(closed, partial(max, n, 0), n)
+    assert list(closed._shelf) == [2, 3, 4]
+
+
+def test_a_painter_ends_when_the_app_does():
+    one = link.Link("toydiff.ui.painter")
+    one.start()
+    wait_for(lambda: one.born)
+    process = one._process
+    assert process is not None
+    one._closed = True  # no successor
+    process.stdin.close()
+    assert process.wait(60) == 0

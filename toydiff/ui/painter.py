@@ -1,0 +1,85 @@
+"""A painter: a process that makes the pictures that take long, one after the other, so that the app stays prompt.
+
+`python -m toydiff.ui.painter`, started by `link.py`. It ends when nobody is there to read from.
+"""
+
+from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which then ends us
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, BinaryIO
+
+import toydiff.draw.scenes  # noqa: F401, what most pictures need
+from toydiff import own
+from toydiff.own import Own
+from toydiff.text import words
+from toydiff.ui import apart, pipe
+from toydiff.ui.memory import give_back
+from toydiff.ui.snapshots import Beat, Failed
+
+NICE = 1  # right after the app: somebody waits
+HELD = 4  # sets of somebody's own that it keeps at hand
+
+
+def main() -> None:
+    """Answer ("paint", _, request, make, brought) with ("answer", request, picture, error), until the app is gone;
+    before that, now and then, with ("share", request, how much is done).
+
+    make: a function without arguments. brought: data of somebody's own that it needs.
+    """
+    source, out = apart.begin(NICE)
+    inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+    threading.Thread(target=apart.read, args=(source, inbox.put), daemon=True).start()
+    held: deque[Own] = deque(maxlen=HELD)
+    with suppress(BrokenPipeError):
+        pipe.send(out, ("beat", Beat(0.0, apart.memory())))
+        while True:
+            _, _, request, make, brought = inbox.get()
+            held.extend(own.keep(one.name, one.data) for one in brought)
+            picture, error = painted(make, partial(_tell, out, request))
+            pipe.send(out, ("answer", request, picture, error))
+            del make, brought, picture, error
+            give_back()
+
+
+def _tell(out: BinaryIO, request: int, share: float) -> None:
+    pipe.send(out, ("share", request, share))
+
+
+def painted(make: Callable[[], object], tell: Callable[[float], object]) -> tuple[object, Exception | None]:
+    """What `make` makes, or what went wrong: if that is nobody's fault but ours, a sentence, and the log says more.
+    If it makes a generator, that yields how much is done, which is told, and returns the picture."""
+    try:
+        return finished(make(), tell), None
+    except ValueError as error:
+        return None, error
+    except MemoryError:
+        return None, Failed(words("studio.no_memory"))
+    except Exception:
+        logging.getLogger(__name__).exception("a picture could not be made")
+        return None, Failed(words("studio.failed"))
+
+
+def finished(picture: object, tell: Callable[[float], object]) -> object:
+    """The picture; of a generator, the one that it returns."""
+    if not isinstance(picture, Generator):
+        return picture
+    while True:
+        try:
+            tell(next(picture))
+        except StopIteration as end:
+            return end.value
+
+
+if __name__ == "__main__":
+    main()

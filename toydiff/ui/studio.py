@@ -1,0 +1,206 @@
+"""Pictures that take long: painters make them, processes of their own, in the order in which they are asked for.
+
+So the app has its hands free for everybody else, and of two people who want the same picture, one waits for it and
+both have it. While there is no painter yet, whoever asks makes it in place.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from threading import RLock
+from typing import Any, ParamSpec, TypeVar, cast
+
+import streamlit as st
+
+from toydiff import own
+from toydiff.limits import limits
+from toydiff.own import Gone, Own
+from toydiff.settings import Settings
+from toydiff.text import words
+from toydiff.ui.link import Answer, Died, Link
+from toydiff.ui.painter import finished
+from toydiff.ui.snapshots import Failed
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
+SHELF = 24  # shared pictures that are kept
+LOOK = 0.25  # seconds between two looks at the line
+ATTEMPTS = 2  # painters that one picture may cost
+
+
+class Order:
+    """A picture that somebody wants."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make, self.picture = make, Answer()
+        self.watched = 0  # by so many who wait for it
+        self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
+        self.attempts = 0
+        self.brought: tuple[Own, ...] = ()  # what the painter has to be given
+
+
+class Studio:
+    """The painters, and the line before them."""
+
+    def __init__(self, painters: int) -> None:
+        self._links = [Link("toydiff.ui.painter") for _ in range(painters)]
+        self._free = list(self._links)
+        self._line: deque[Order] = deque()
+        self._shelf: OrderedDict[object, Order] = OrderedDict()
+        self._lock = RLock()
+
+    def start(self) -> None:
+        """The processes, if there are none. They take a second or two until they can paint."""
+        for link in self._links:
+            link.start()
+
+    def close(self) -> None:
+        """End the processes."""
+        for link in self._links:
+            link.close()
+
+    @property
+    def open(self) -> bool:
+        """Whether a painter is there."""
+        return any(link.born for link in self._links)
+
+    @contextmanager
+    def ordered(self, make: Callable[[], Any], key: object = None) -> Iterator[Order]:
+        """The order for a picture, as long as somebody waits inside; after that nobody begins it any more. With a key:
+        the same one for all who ask for it."""
+        with self._lock:
+            order = self._shelf.get(key) if key is not None else None
+            if order is None or (order.picture.done() and order.picture.exception()):
+                order = Order(make)
+                if key is not None:
+                    self._shelf[key] = order
+            if key is not None:
+                self._shelf.move_to_end(key)
+                while len(self._shelf) > SHELF:
+                    self._shelf.popitem(last=False)
+            order.watched += 1
+            if order.watched == 1 and order.asked is None:
+                self._line.append(order)
+        try:
+            yield order
+        finally:
+            with self._lock:
+                order.watched -= 1
+                if not order.watched and order in self._line:
+                    self._line.remove(order)
+
+    def ahead(self, order: Order) -> int:
+        """How many others come first."""
+        with self._lock:
+            return self._line.index(order) if order in self._line else 0
+
+    def go_on(self, order: Order, tell: Callable[[float], object]) -> None:
+        """Give the first ones in the line to painters that are free. If there is none at all, make this one in place,
+        but not if it has cost a painter already; tell: how much of it is done."""
+        with self._lock:
+            for link in [link for link in self._free if link.born][: len(self._line)]:
+                self._begin(link, self._line.popleft())
+            if order.asked is not None or order.attempts or self.open:
+                return
+            order.asked = order.picture
+            self._line.remove(order)
+        try:
+            order.picture.set_result(finished(order.make(), tell))
+        except Exception as error:
+            order.picture.set_exception(error)
+        except BaseException:  # the page of whoever made it ends here; perhaps somebody else wants it
+            with self._lock:
+                order.asked = None
+                if order.watched > 1:
+                    self._line.appendleft(order)
+            raise
+
+    def _begin(self, link: Link, order: Order) -> None:
+        self._free.remove(link)
+        order.asked = link.ask("paint", 0, order.make, order.brought)
+        order.asked.add_done_callback(partial(self._answered, link, order))
+
+    def _answered(self, link: Link, order: Order, answer: Future[Any]) -> None:
+        error = answer.exception()
+        with self._lock:
+            self._free.append(link)
+            again = False
+            if isinstance(error, Died):
+                order.attempts += 1
+                again = order.attempts < ATTEMPTS
+                error = Failed(words("studio.died"))
+            elif isinstance(error, Gone) and not order.brought:
+                order.brought = _brought(order.make)
+                again = bool(order.brought)
+            if again:
+                order.asked = None
+                if order.watched:
+                    self._line.appendleft(order)
+            while self._line and link.born and link in self._free:
+                self._begin(link, self._line.popleft())
+        if not again and error is None:
+            order.picture.set_result(answer.result())
+        elif not again:
+            order.picture.set_exception(error)
+
+
+@cache
+def studio() -> Studio:
+    """That of this server."""
+    return Studio(limits().painters)
+
+
+def made(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
+    """What a function makes of its arguments, all of which can be pickled. It may be a generator, which yields how much
+    is done and returns the picture. While the page waits, it says for how many others, and how much is done.
+    ValueErrors come through; where anything else goes wrong, the page ends with a sentence."""
+    return cast(Made, _fetched(partial(make, *arguments, **named), None))
+
+
+def shared(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
+    """The same for arguments that can be compared: made once, for all sessions. Never to be changed."""
+    return under((make, arguments, tuple(named.items())), make, *arguments, **named)
+
+
+def under(key: object, make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
+    """The same for any arguments, made once for a key."""
+    return cast(Made, _fetched(partial(make, *arguments, **named), key))
+
+
+def _fetched(make: Callable[[], Any], key: object) -> Any:
+    place = studio()
+    with place.ordered(make, key) as order:
+        if order.picture.done():
+            return order.picture.result()
+        with st.spinner(words("page.computing")):
+            line = st.empty()
+            tell = lambda share: line.progress(share) if share else line.empty()  # noqa: E731
+            while True:
+                place.go_on(order, tell)
+                with suppress(TimeoutError):
+                    order.picture.exception(LOOK)
+                    break
+                # a rerun of the page can end this function here
+                if ahead := place.ahead(order):
+                    line.caption(words("studio.ahead", n=ahead))
+                else:
+                    tell(order.asked.share if order.asked is not None else 0.0)
+            line.empty()
+        try:
+            return order.picture.result()
+        except Failed as error:
+            st.error(str(error))
+            st.stop()
+
+
+def _brought(make: Callable[[], Any]) -> tuple[Own, ...]:
+    """The data of somebody's own that its arguments name: a painter cannot find it. Gone if nobody can."""
+    arguments = (*make.args, *make.keywords.values()) if isinstance(make, partial) else ()
+    settings = (one if isinstance(one, Settings) else getattr(one, "experiment", None) for one in arguments)
+    keys = {getattr(one, one.brought) for one in settings if isinstance(one, Settings)}
+    return tuple(own.find(key) for key in keys if own.is_key(key))
