@@ -24,15 +24,14 @@ schedule = experiment.noise_schedule()
 
 curves, picture = st.columns([6, 5])
 with picture:
-    scene = costs.run_scene(bench, experiment)
+    scene, chosen = costs.run_scene(bench, experiment)
     film_with_export(scene, key="cost", name=f"toydiff-cost-{experiment.dataset}", autoplay=True, guess="offer")
 with curves:
-    chosen = bench.cost(experiment.sampler, experiment.steps or experiment.T)
-    measured = costs.measured(bench, chosen)
+    measured, chance = costs.measured(bench, chosen), costs.chance(bench)
     clicked = lambda: costs.choose("calls")  # noqa: E731
-    figure, alt = drawn.chart(measured, chosen, bench.chance), words("cost.chart_alt")
+    figure, alt = drawn.chart(measured, chosen, chance), words("cost.chart_alt")
     st.plotly_chart(figure, key="calls", on_select=clicked, selection_mode="points", config=costs.STILL, alt=alt)
-    needs = drawn.enough(measured, bench.chance).items()
+    needs = drawn.enough(measured, chance).items()
     page.say("cost", "enough", needs=" · ".join(costs.need(*item) for item in needs))
 with st.expander(words("cost.table")):
     costs.table(measured)

@@ -1,5 +1,6 @@
 """The page of costs: what its numbers are, and that its picture follows clicks and switches."""
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from toydiff.metrics import Ruler, spread
 from toydiff.samplers import WAYS
 from toydiff.schedules import SCHEDULES
 from toydiff.text import words
+from toydiff.ui import costs as page
 
 SMALL = Experiment(points=200, T=20, particles=8)
 
@@ -43,6 +45,14 @@ def test_distance_and_spread_are_those_of_the_samples(bench):
     assert cost.spread == pytest.approx(spread(run.end, SMALL.data()))
 
 
+def test_a_bench_travels_with_all_that_it_knows(bench):
+    known = bench.cost("ddim", 2)
+    other = pickle.loads(pickle.dumps(bench))
+    assert other.known("ddim", 2) and not other.known("ddim", 19)
+    assert other.cost("ddim", 2) == known
+    assert other.cost("ddpm", 3)._replace(seconds=0) == bench.cost("ddpm", 3)._replace(seconds=0)
+
+
 def test_a_run_is_made_once_however_many_ask_for_it():
     asked = []
     exact = SMALL.exact()
@@ -53,7 +63,7 @@ def test_a_run_is_made_once_however_many_ask_for_it():
 
     shared = Bench(SMALL, model)
     with ThreadPoolExecutor(4) as sessions:
-        answers = list(sessions.map(lambda _: shared.cost("ddim", 3), range(4)))
+        answers = list(sessions.map(lambda _: page.cost(shared, "ddim", 3), range(4)))
     assert len(asked) == 3
     assert all(answer is answers[0] for answer in answers)
 
@@ -72,7 +82,7 @@ def test_every_curve_goes_from_one_call_to_T(T):
 
 
 def test_perfect_samples_lie_on_both_sides_of_the_floor(bench):
-    low, high = bench.chance
+    low, high = costs.chance(bench.experiment)
     assert 0 < low < 1 < high < 3
 
 
@@ -172,7 +182,7 @@ def test_each_switch_changes_its_run_and_no_other(bench):
 def test_every_point_of_the_chart_knows_its_run_and_the_chosen_one_is_marked(bench):
     measured = [bench.cost(way, steps) for way in RACED for steps in (1, 2, 5)]
     chosen = bench.cost("ddpm-beta", 7)
-    *curves, ring = costs.chart(measured, chosen, bench.chance).data
+    *curves, ring = costs.chart(measured, chosen, costs.chance(bench.experiment)).data
     assert [curve.name for curve in curves] == [words(f"names.{way}") for way in RACED]
     for way, curve in zip(RACED, curves, strict=True):
         assert [tuple(run) for run in curve.customdata] == [(way, 1), (way, 2), (way, 5)]
@@ -286,7 +296,7 @@ def test_the_page_says_how_many_calls_are_enough():
     (text,) = [text for text in texts(at) if words("names.dpm-solver++") in text and words("names.ddim-half") in text]
     measured = Experiment(points=100, T=10)
     bench = Bench(measured, measured.exact())
-    for way, calls in costs.enough([bench.cost(*run) for run in bench.plan], bench.chance).items():
+    for way, calls in costs.enough([bench.cost(*run) for run in bench.plan], costs.chance(bench.experiment)).items():
         shown = words("cost.never") if calls is None else calls
         assert words("cost.need", name=words(f"names.{way}"), calls=shown) in text
 

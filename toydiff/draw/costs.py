@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from itertools import takewhile
 from threading import Lock
 from typing import NamedTuple
@@ -47,21 +47,25 @@ class Cost(NamedTuple):
 
 
 class Bench:
-    """Runs ways down with one predictor, SAMPLES particles from one x_T with one z, and measures them."""
+    """Runs ways down with one predictor, SAMPLES particles from one x_T with one z, and measures them. It can be
+    pickled, with all that it knows."""
 
-    def __init__(self, experiment: Experiment, model: Model, trained: int | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, model: Model, trained: int | None = None, costs: Sequence[Cost] = ()
+    ) -> None:
         self.experiment, self.model = experiment, model
         self.trained = trained  # for so many steps; None: the exact predictor
         self.data = experiment.data()
-        self.ruler = Ruler(self.data, SAMPLES)
-        self._costs: dict[tuple[str, int], Cost] = {}
-        self._lock = Lock()  # sessions share a bench: each run is made once, the others wait for it
+        self._costs = {(cost.way, cost.steps): cost for cost in costs}
+        self.lock = Lock()  # sessions share a bench: each run is made once, the others wait for it
 
-    @cached_property
-    def chance(self) -> tuple[float, float]:
-        """The lowest and the highest distance that perfect samples measure, of DRAWS draws."""
-        perfect = [self.ruler.ratio(x) for x in perfect_samples(self.data, SAMPLES, DRAWS + 1)[1:]]
-        return min(perfect), max(perfect)
+    def __reduce__(self) -> tuple[object, ...]:
+        return Bench, (self.experiment, self.model, self.trained, tuple(self._costs.values()))
+
+    @property
+    def ruler(self) -> Ruler:
+        """Measures how far samples are from the data."""
+        return _ruler(self.experiment)
 
     @property
     def plan(self) -> list[tuple[str, int]]:
@@ -80,13 +84,19 @@ class Bench:
         return (way, steps) in self._costs
 
     def cost(self, way: str, steps: int) -> Cost:
-        """What a run costs; measured when it is first asked for."""
-        with self._lock:
-            if (way, steps) not in self._costs:
-                run, calls, seconds = self.run(WAYS[way], steps)
-                distance, width = self.ruler.ratio(run.end), spread(run.end, self.data)
-                self._costs[way, steps] = Cost(way, steps, calls, seconds, distance, width)
-            return self._costs[way, steps]
+        """What a run costs; measured if it is not known."""
+        if not self.known(way, steps):
+            self.learn(self.measure(way, steps))
+        return self._costs[way, steps]
+
+    def measure(self, way: str, steps: int) -> Cost:
+        """What a run costs."""
+        run, calls, seconds = self.run(WAYS[way], steps)
+        return Cost(way, steps, calls, seconds, self.ruler.ratio(run.end), spread(run.end, self.data))
+
+    def learn(self, cost: Cost) -> None:
+        """Remember what was measured."""
+        self._costs[cost.way, cost.steps] = cost
 
     def run(self, way: Way, steps: int) -> tuple[Trajectory, int, float]:
         """A run of SAMPLES particles, how often it called the network, and the seconds that it took."""
@@ -101,6 +111,18 @@ class Bench:
         began = time.perf_counter()
         run = experiment.reverse(counted, way, experiment.start(SAMPLES))
         return run, calls, time.perf_counter() - began
+
+
+@lru_cache(8)
+def _ruler(experiment: Experiment) -> Ruler:
+    return Ruler(experiment.data(), SAMPLES)
+
+
+def chance(experiment: Experiment) -> tuple[float, float]:
+    """The lowest and the highest distance that perfect samples measure, of DRAWS draws."""
+    ruler, perfect = _ruler(experiment), perfect_samples(experiment.data(), SAMPLES, DRAWS + 1)[1:]
+    distances = [ruler.ratio(x) for x in perfect]
+    return min(distances), max(distances)
 
 
 def enough(costs: Sequence[Cost], chance: tuple[float, float]) -> dict[str, int | None]:

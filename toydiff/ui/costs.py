@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -17,6 +17,7 @@ from toydiff.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.runs import check, kept
+from toydiff.ui.studio import made, shared
 
 Made = TypeVar("Made")
 PATIENCE = 3  # times as long as a picture may this page take: it shows what it has while it measures
@@ -46,6 +47,19 @@ def _seconds(bench: Bench) -> float:
     return calls * SAMPLES * bench.experiment.seconds("exact" if bench.trained is None else "network")
 
 
+def cost(bench: Bench, way: str, steps: int) -> Cost:
+    """What a run costs; measured when it is first asked for."""
+    with bench.lock:
+        if not bench.known(way, steps):
+            bench.learn(made(bench.measure, way, steps))
+        return bench.cost(way, steps)
+
+
+def chance(bench: Bench) -> tuple[float, float]:
+    """`draw.costs.chance`, once for all."""
+    return shared(draw.chance, bench.experiment)
+
+
 def measured(bench: Bench, chosen: Cost) -> list[Cost]:
     """All points of the chart. While they are measured, a bar, and the curves as far as they are known."""
     if all(bench.known(*run) for run in bench.plan):
@@ -57,37 +71,31 @@ def measured(bench: Bench, chosen: Cost) -> list[Cost]:
         for way, steps in runs:
             bar.progress(done / total, words("cost.measuring", way=words(f"names.{way}"), steps=steps))
             # a rerun of the page can end this function here: what was measured is kept
-            costs.append(bench.cost(way, steps))
+            costs.append(cost(bench, way, steps))
             done += steps
-        picture.plotly_chart(draw.chart(costs, chosen, bench.chance), key=f"measuring-{number}", config=STILL)
+        picture.plotly_chart(draw.chart(costs, chosen, chance(bench)), key=f"measuring-{number}", config=STILL)
     bar.empty()
     picture.empty()
     return costs
 
 
-def run_scene(bench: Bench, experiment: Experiment) -> Scene:
-    """The run that the experiment asks for."""
-    key = (experiment.sampler, experiment.steps, experiment.particles)
-    return _once("cost-run", bench, key, lambda: draw.run_scene(bench, experiment))
+def run_scene(bench: Bench, experiment: Experiment) -> tuple[Scene, Cost]:
+    """The run that the experiment asks for, and what it costs."""
+    chosen = cost(bench, experiment.sampler, experiment.steps or experiment.T)
+    return _once("cost-run", bench, draw.run_scene, experiment), chosen
 
 
 def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> tuple[Scene, list[float]]:
     """The three runs of the switches."""
-    key = (experiment.particles, *switches)
-    return _once("cost-switches", bench, key, lambda: draw.switches_scene(bench, experiment, switches))
+    return _once("cost-switches", bench, draw.switches_scene, experiment, switches)
 
 
-def _once(name: str, bench: Bench, key: tuple[object, ...], make: Callable[[], Made]) -> Made:
-    """What `make` makes of a bench, once for a key: for all sessions, or for this one if the bench is its own."""
+def _once(name: str, bench: Bench, make: Callable[..., Made], *arguments: object) -> Made:
+    """What `make` makes of a bench, once for these arguments: for all sessions, or for this one if the bench is its
+    own."""
     if bench.trained is None:
-        return cast(Made, _shared((name, bench.experiment, *key), make))
-    with st.spinner(words("page.computing")):
-        return kept(name, (bench, *key), make)
-
-
-@st.cache_resource(max_entries=12, show_spinner=words("page.computing"))
-def _shared(key: tuple[object, ...], _make: Callable[[], object]) -> object:
-    return _make()
+        return shared(make, bench, *arguments)
+    return kept(name, (bench, arguments), lambda: made(make, bench, *arguments))
 
 
 def choose(chart: str) -> None:
