@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import socket
 import subprocess
@@ -27,7 +28,9 @@ from statistics import median
 from time import perf_counter
 
 from streamlit.proto.Button_pb2 import Button
+from streamlit.proto.ButtonGroup_pb2 import ButtonGroup
 from streamlit.proto.DownloadButton_pb2 import DownloadButton
+from streamlit.proto.FileUploader_pb2 import FileUploader
 from streamlit.proto.Selectbox_pb2 import Selectbox
 from streamlit.proto.Slider_pb2 import Slider
 from websockets.exceptions import WebSocketException
@@ -47,6 +50,7 @@ REFUSALS = (OSError, WebSocketException, GoneError)
 SAMPLE = 10.0  # seconds between two looks at the memory in a soak
 OPEN = ("home", "forward", "train", "reverse", "field")  # the pages that a class walks through
 CLICKS = ("start", "pause", "go on", "control", "back", "page")  # the acts that count as clicks; files are apart
+ROWS, DIFFERENT, CELLS, LETTERS = 1_000_000, 5, 3, 15  # of the worst table
 KINDS = {"strip": b"\x89PNG", "numbers": b"PK", "gif": b"GIF89a"}  # what a file begins with
 
 
@@ -108,6 +112,25 @@ MIXES: dict[str, dict[Act, float]] = {
     "train": {doubt: 4, pause: 1},  # everybody trains all the time
     "class": {pause: 2, change: 4, turn: 3, strip: 2, numbers: 1, gif: 0.5},
 }
+
+
+async def upload(student: Student, content: bytes) -> None:
+    """Bring a table as data of one's own."""
+    ways = [control for control in student.controls(words("own.way")) if isinstance(control, ButtonGroup)]
+    if ways and not any(isinstance(control, FileUploader) for control in student.controls()):
+        await student.choose(ways[0], words("own.file"))
+    places = [control for control in student.controls() if isinstance(control, FileUploader)]
+    if places:
+        await student.upload(places[0], "worst.csv", content, "upload")
+    else:
+        _missing(student, "a place for a file")
+
+
+def worst() -> bytes:
+    """The table that takes longest of those that are not refused at once: as many rows, cells and bytes as there may
+    be."""
+    rows = [",".join(f"{-(k + n + math.pi):.12f}"[:LETTERS] for n in range(CELLS)) for k in range(DIFFERENT)]
+    return "".join(f"{row}\n" for row in rows).encode() * (ROWS // DIFFERENT)
 
 
 async def _turn(student: Student, page: str, act: str = "page") -> None:
@@ -267,6 +290,7 @@ class Class:
     mix: str = "class"
     seed: int = 0
     soak: bool = False
+    uploads: bool = False  # by one more, of the worst file, again and again
     bare: float = nan  # steps per second
     notes: Notes = field(default_factory=Notes)
     sessions: list[tuple[Progress, float]] = field(default_factory=list)  # the training, and seconds in class
@@ -289,6 +313,8 @@ class Class:
         end, late = began + self.seconds, list[float]()
         watching = [asyncio.create_task(self._watch(server, began)), asyncio.create_task(_lag(late))]
         seats = [self._seat(server, number, end, None if number else first) for number in range(self.students)]
+        if self.uploads:
+            seats.append(self._uploader(server, end))
         everybody = asyncio.gather(*seats)
         await asyncio.wait([everybody], timeout=end - perf_counter())
         self.full, spent = server.weigh(), perf_counter() - began
@@ -339,6 +365,13 @@ class Class:
             self.sessions.append((student.progress, min(until, perf_counter()) - came))
             await student.leave(abruptly=self.soak and rng.random() < 0.5)
             student = None
+
+    async def _uploader(self, server: Server, end: float) -> None:
+        student, content = Student(server.url, self.notes), worst()
+        await student.open("own")
+        while perf_counter() < end:
+            await upload(student, content)
+        await student.leave()
 
     async def _work(self, student: Student, rng: Random, until: float) -> None:
         acts = MIXES[self.mix]
@@ -440,6 +473,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long; usually 60")
     parser.add_argument("--mix", choices=MIXES, default="class", help="what they do; usually class")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="students come and go for so long")
+    parser.add_argument("--uploads", action="store_true", help="one more brings the worst file, again and again")
     parser.add_argument("--seed", type=int, default=0, help="of what they choose; usually 0")
     parser.add_argument("--url", help="a server that runs already; without it, one is started")
     parser.add_argument("--pid", type=int, nargs="*", default=[], help="its processes, to see their memory")
@@ -448,7 +482,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = 60 * options.soak if options.soak else options.seconds
     if students < 1 or seconds <= 0:
         parser.error("a class needs at least one student, and more than no time")
-    seen = Class(students, seconds, options.mix, options.seed, bool(options.soak), alone(BARE))
+    seen = Class(students, seconds, options.mix, options.seed, bool(options.soak), options.uploads, alone(BARE))
     try:
         if options.url:
             asyncio.run(seen.attend(Server(options.url, options.pid)))

@@ -17,10 +17,12 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Button_pb2 import Button
+from streamlit.proto.ButtonGroup_pb2 import ButtonGroup
 from streamlit.proto.ClientState_pb2 import ClientState, ContextInfo
-from streamlit.proto.Common_pb2 import DoubleArray, StringArray
+from streamlit.proto.Common_pb2 import DoubleArray, FileURLs, FileURLsRequest, StringArray, UploadedFileInfo
 from streamlit.proto.Delta_pb2 import Delta
 from streamlit.proto.DownloadButton_pb2 import DownloadButton
+from streamlit.proto.FileUploader_pb2 import FileUploader
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.NewSession_pb2 import NewSession
 from streamlit.proto.NumberInput_pb2 import NumberInput
@@ -35,8 +37,8 @@ from toydiff.text import words
 
 PATIENCE = 60.0  # seconds that a student waits for an answer
 TICK = "tick"  # the act of the page itself: a part of it that runs again and again
-CONTROLS = {"button", "download_button", "slider", "selectbox", "number_input"}
-Control = Button | DownloadButton | Slider | Selectbox | NumberInput
+Control = Button | ButtonGroup | DownloadButton | FileUploader | Slider | Selectbox | NumberInput
+CONTROLS = {"button", "button_group", "download_button", "file_uploader", "slider", "selectbox", "number_input"}
 
 
 class GoneError(Exception):
@@ -121,7 +123,8 @@ class Student:
         self._answering: list[_Question] = []
         self._ended = nan  # when the last run did
         self._memory, self._max_age = _Memory(), 0
-        self._query = self._hash = ""
+        self._query = self._hash = self._session = ""
+        self._places: asyncio.Future[FileURLs] | None = None  # where a file may be put
         self._context = ContextInfo(
             timezone="UTC", timezone_offset=0, locale="en-US", url=self.url, color_scheme="light"
         )
@@ -158,10 +161,10 @@ class Student:
         trigger = WidgetState(id=button.id, trigger_value=True)
         await self._ask(act, fragment=self._controls[button.id][1], trigger=trigger)
 
-    async def choose(self, control: Slider | Selectbox, option: str) -> None:
+    async def choose(self, control: ButtonGroup | Slider | Selectbox, option: str) -> None:
         """Move a slider with named stops, or choose from a list."""
         state = self._values[control.id]
-        if isinstance(control, Slider):
+        if not isinstance(control, Selectbox):
             state.string_array_value.CopyFrom(StringArray(data=[option]))
         else:
             state.string_value = option
@@ -173,6 +176,20 @@ class Student:
         content = await asyncio.to_thread(self._get, button.url)
         self.notes.waits.append(Wait(act, perf_counter() - began, perf_counter() - began))
         return content
+
+    async def upload(self, uploader: FileUploader, name: str, content: bytes, act: str) -> None:
+        """Give the page a file. OSError where the server does not take it."""
+        await asyncio.to_thread(self._get, "/_stcore/health")  # which gives the cookie that allows it
+        began, self._places = perf_counter(), asyncio.get_running_loop().create_future()
+        asked = FileURLsRequest(request_id=name, file_names=[name], session_id=self._session)
+        await self._send(BackMsg(file_urls_request=asked))
+        place = await asyncio.wait_for(self._places, PATIENCE)
+        await asyncio.to_thread(self._put, place.upload_url, name, content)
+        info = UploadedFileInfo(name=name, size=len(content), file_id=place.file_id, file_urls=place)
+        state = self._values.setdefault(uploader.id, WidgetState(id=uploader.id))
+        state.file_uploader_state_value.ClearField("uploaded_file_info")
+        state.file_uploader_state_value.uploaded_file_info.append(info)
+        await self._ask(act, fragment=self._controls[uploader.id][1], since=began)
 
     async def leave(self, abruptly: bool = False) -> None:
         """Close the tab; abruptly: as when the lid of a laptop falls, without a word."""
@@ -198,6 +215,14 @@ class Student:
         with self._http.open(self.url + address, timeout=PATIENCE) as answer:
             content: bytes = answer.read()
         return content
+
+    def _put(self, address: str, name: str, content: bytes) -> None:
+        (token,) = (cookie.value or "" for cookie in self._cookies if cookie.name == "_streamlit_xsrf")
+        head = f'--end\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+        request = Request(self.url + address, head.encode() + content + b"\r\n--end--\r\n", method="PUT")
+        request.add_header("Content-Type", "multipart/form-data; boundary=end")
+        request.add_header("X-Xsrftoken", token.strip('"'))
+        self._http.open(request, timeout=PATIENCE).close()
 
     async def _send(self, message: BackMsg) -> None:
         if self._socket is None:
@@ -283,6 +308,8 @@ class Student:
         elif kind == "navigation":
             self.pages = {page.url_pathname: page.page_script_hash for page in message.navigation.app_pages}
             self._hash = message.navigation.page_script_hash
+        elif kind == "file_urls_response" and self._places is not None:
+            self._places.set_result(message.file_urls_response.file_urls[0])
         elif kind == "page_info_changed":
             self._query = message.page_info_changed.query_string
         elif kind == "auto_rerun":
@@ -296,6 +323,7 @@ class Student:
     def _begins(self, session: NewSession, fragments: list[str]) -> None:
         """A run: of the whole page it answers every click, of fragments what was asked of them."""
         self._hash = session.page_script_hash
+        self._session = session.initialize.session_id or self._session
         self._max_age = session.config.max_cached_message_age
         if fragments:  # so the last run was complete, even if it was said to end early
             self._answer()
@@ -333,7 +361,7 @@ class Student:
             control: Control = getattr(element, kind)
             self._controls[control.id] = control, delta.fragment_id
             self._drawn.add(control.id)
-            if not isinstance(control, Button | DownloadButton) and (
+            if not isinstance(control, Button | DownloadButton | FileUploader) and (
                 control.set_value or control.id not in self._values
             ):
                 self._values[control.id] = _state(control)
@@ -366,9 +394,14 @@ class Student:
             self._stop_clock(fragment)
 
 
-def _state(control: Slider | Selectbox | NumberInput) -> WidgetState:
+def _state(control: ButtonGroup | Slider | Selectbox | NumberInput) -> WidgetState:
     """What the browser says of a control that was just drawn."""
     state = WidgetState(id=control.id)
+    if isinstance(control, ButtonGroup):
+        names = [option.content for option in control.options]
+        chosen = control.raw_values if control.set_value else [names[i] for i in control.default]
+        state.string_array_value.CopyFrom(StringArray(data=chosen))
+        return state
     if isinstance(control, Selectbox):
         state.string_value = control.raw_value if control.set_value else control.options[control.default]
     elif isinstance(control, NumberInput):

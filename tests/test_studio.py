@@ -174,7 +174,7 @@ def test_many_ask_at_once(studio):
         asker.join(120)
     assert len(found) == 40
     assert not studio._line
-    assert len(studio._free) == 1
+    assert not studio._at_work
 
 
 def test_whoever_paints_in_place_and_is_called_away_leaves_it_to_the_next(closed):
@@ -195,6 +195,21 @@ def test_no_more_is_kept_than_the_shelf_holds(closed, monkeypatch):
     for n in range(5):
         made(closed, partial(max, n, 0), n)
     assert list(closed._shelf) == [2, 3, 4]
+
+
+def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
+    monkeypatch.setattr("toydiff.ui.studio.LONG", 0.0)
+    flag, one = tmp_path / "flag", Studio(1)
+    one._links[0].start()
+    wait_for(lambda: one.open)
+    try:
+        with one.ordered(partial(until, flag)) as long:
+            one.go_on(long, lambda _: None)
+            other = made(one, place)  # a second painter comes
+            flag.touch()
+            assert wait(one, long) != other
+    finally:
+        one.close()
 
 
 def test_a_painter_ends_when_the_app_does():

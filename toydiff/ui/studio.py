@@ -6,11 +6,13 @@ both have it. While there is no painter yet, whoever asks makes it in place.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from math import inf
 from threading import RLock
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -30,6 +32,7 @@ Made = TypeVar("Made")
 
 SHELF = 24  # shared pictures that are kept
 LOOK = 0.25  # seconds between two looks at the line
+LONG = 2.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
 ATTEMPTS = 2  # painters that one picture may cost
 
 
@@ -40,16 +43,19 @@ class Order:
         self.make, self.picture = make, Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
+        self.since = inf  # when it was begun
         self.attempts = 0
         self.brought: tuple[Own, ...] = ()  # what the painter has to be given
 
 
 class Studio:
-    """The painters, and the line before them."""
+    """The painters, and the line before them. One more comes when all have been at one picture for long, so that a
+    picture of half a minute holds up nobody's picture of half a second."""
 
     def __init__(self, painters: int) -> None:
         self._links = [Link("toydiff.ui.painter") for _ in range(painters)]
-        self._free = list(self._links)
+        self._reserve = Link("toydiff.ui.painter")
+        self._at_work: dict[Link, Order] = {}
         self._line: deque[Order] = deque()
         self._shelf: OrderedDict[object, Order] = OrderedDict()
         self._lock = RLock()
@@ -61,7 +67,7 @@ class Studio:
 
     def close(self) -> None:
         """End the processes."""
-        for link in self._links:
+        for link in (*self._links, self._reserve):
             link.close()
 
     @property
@@ -103,7 +109,7 @@ class Studio:
         """Give the first ones in the line to painters that are free. If there is none at all, make this one in place,
         but not if it has cost a painter already; tell: how much of it is done."""
         with self._lock:
-            for link in [link for link in self._free if link.born][: len(self._line)]:
+            while self._line and (link := self._idle()) is not None:
                 self._begin(link, self._line.popleft())
             if order.asked is not None or order.attempts or self.open:
                 return
@@ -120,15 +126,24 @@ class Studio:
                     self._line.appendleft(order)
             raise
 
+    def _idle(self) -> Link | None:
+        """A painter that has nothing to do."""
+        idle = [link for link in self._links if link.born and link not in self._at_work]
+        if not idle and self.open and time.monotonic() - max(one.since for one in self._at_work.values()) > LONG:
+            self._reserve.start()
+            idle = [self._reserve] if self._reserve.born and self._reserve not in self._at_work else []
+        return idle[0] if idle else None
+
     def _begin(self, link: Link, order: Order) -> None:
-        self._free.remove(link)
+        self._at_work[link] = order
+        order.since = time.monotonic()
         order.asked = link.ask("paint", 0, order.make, order.brought)
         order.asked.add_done_callback(partial(self._answered, link, order))
 
     def _answered(self, link: Link, order: Order, answer: Future[Any]) -> None:
         error = answer.exception()
         with self._lock:
-            self._free.append(link)
+            del self._at_work[link]
             again = False
             if isinstance(error, Died):
                 order.attempts += 1
@@ -141,7 +156,7 @@ class Studio:
                 order.asked = None
                 if order.watched:
                     self._line.appendleft(order)
-            while self._line and link.born and link in self._free:
+            if self._line and link.born and link in self._links:
                 self._begin(link, self._line.popleft())
         if not again and error is None:
             order.picture.set_result(answer.result())
