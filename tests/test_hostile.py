@@ -14,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 import torch
 from PIL import Image
 from safetensors import torch as safetensors
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
 from tests.test_pages import APP, FAST, NET, experiment, film, fine, open_page, press
@@ -30,7 +33,7 @@ from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
 from toydiff.limits import Limits, limits
 from toydiff.text import words
-from toydiff.ui import costs, export, live, runs, state
+from toydiff.ui import costs, export, live, runs, state, uploads
 from toydiff.ui.page import PAGES
 from toydiff.ui.pictures import MEGABYTES
 from toydiff.ui.sessions import FREED_AFTER
@@ -438,6 +441,23 @@ def test_two_clicks_on_an_export_make_one_film(monkeypatch):
     fine(at.run())
     fine(at.button(key="forward-gif").click().run())
     assert made == [11]
+
+
+# ---------------------------------------------------------------- one upload after the other
+
+
+def test_of_many_uploads_only_the_last_ones_stay(monkeypatch):
+    manager, data = MemoryUploadedFileManager("/upload"), bytes(100)
+    monkeypatch.setattr(uploads, "MOST", 250)
+    for tab, count in (("many", 5), ("few", 2)):
+        for number in range(count):
+            manager.add_file(tab, UploadedFileRec(f"{number}", "a.csv", "text/csv", data))
+    uploads.forget(manager)
+    assert {tab: list(files) for tab, files in manager.file_storage.items()} == {"many": ["3", "4"], "few": ["0", "1"]}
+
+
+def test_the_largest_upload_that_is_allowed_stays():
+    assert st.get_option("server.maxUploadSize") * 1_048_576 < uploads.MOST
 
 
 # ---------------------------------------------------------------- a full disk

@@ -23,6 +23,7 @@ from toydiff.limits import Limits, limits
 from toydiff.own import Own
 from toydiff.ui.live import ImageRun, Race, Run, Training
 from toydiff.ui.memory import give_back
+from toydiff.ui.uploads import forget_old
 
 FREED_AFTER = 110.0  # seconds: Streamlit itself lets go of a session after 120
 LOOK = 1.0  # seconds between two looks at who is still there
@@ -155,6 +156,7 @@ class Room:
         while True:
             time.sleep(LOOK)
             self.look()
+            forget_old()
 
 
 @cache

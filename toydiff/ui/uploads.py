@@ -1,0 +1,25 @@
+"""Files that browsers have sent lie in the server's memory until the tab is closed: of each tab, only the newest stay."""
+
+from __future__ import annotations
+
+from streamlit import runtime
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+
+MOST = 220_000_000  # bytes of one tab: more than one upload may have
+
+
+def forget_old() -> None:
+    """Drop what a tab has sent before its last MOST bytes."""
+    manager = runtime.get_instance().uploaded_file_mgr if runtime.exists() else None
+    if isinstance(manager, MemoryUploadedFileManager):
+        forget(manager)
+
+
+def forget(manager: MemoryUploadedFileManager) -> None:
+    """Of each tab."""
+    for tab, files in list(manager.file_storage.items()):
+        left = MOST
+        for name, file in reversed(list(files.items())):
+            left -= len(file.data)
+            if left < 0:
+                manager.remove_file(tab, name)
