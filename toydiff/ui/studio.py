@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 
 SHELF = 24  # shared pictures that are kept
 LOOK = 0.25  # seconds between two looks at the line
-LONG = 2.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
+LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
 ATTEMPTS = 2  # painters that one picture may cost
 
 

@@ -1,4 +1,4 @@
-"""Files that browsers have sent lie in the server's memory until the tab is closed: of each tab, only the newest stay."""
+"""Files that browsers have sent lie in the server's memory until their tab is closed: of each tab, the newest stay."""
 
 from __future__ import annotations
 
