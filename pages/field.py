@@ -39,6 +39,7 @@ def watch(old: Snapshot) -> None:
         density="offer",
         particles=False,
         marks="error",
+        lives=True,
     )
     with st.container(key="error"):
         chart = charts.over_t(best.times, errors, words("charts.error_title"))
@@ -68,7 +69,8 @@ def watch_pair() -> None:
     networks, steps = pair.predictors()
     made_by = words("page.network", steps=f"{steps:,}")
     scene, errors = fields("fields", both, (pair, steps), dict(zip(NAMES, networks, strict=True)), made_by)
-    film_with_export(scene, key="fields", name=f"toydiff-no-time-{both.dataset}", particles=False, marks="both-errors")
+    name = f"toydiff-no-time-{both.dataset}"
+    film_with_export(scene, key="fields", name=name, particles=False, marks="both-errors", lives=True)
     with st.container(key="both-errors"):
         chart = charts.over_t(truth(both).times, errors, words("charts.error_title"))
         st.plotly_chart(chart, key="pair", config={"displayModeBar": False}, alt=words("charts.error_alt"))

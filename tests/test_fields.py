@@ -106,6 +106,12 @@ def test_a_step_of_training_changes_the_learned_field_and_not_the_exact_one():
     assert before[1]["notes"] == after[1]["notes"]
 
 
+def test_a_file_is_kept_while_the_field_learns_on():
+    at = press(press(fine(open_page("field", **NET)), "one"), "field-npz")
+    press(at, "one")
+    assert [button.key for button in at.get("download_button")] == ["field-npz-save"]
+
+
 def test_new_settings_are_said_and_the_old_field_stays():
     at = press(fine(open_page("field", **NET)), "one")
     at.query_params["dataset"] = "moons"

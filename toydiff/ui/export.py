@@ -20,11 +20,14 @@ SIZES = {1: 432, 2: 360, 3: 288}  # pixels per panel of a GIF, by the number of 
 
 
 @st.fragment
-def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, **options: Any) -> PlayerState:
+def film_with_export(
+    scene: Scene, *, key: str, name: str, grows: bool = False, lives: bool = False, **options: Any
+) -> PlayerState:
     """The player, and under it what there is to take home. `name`: of the files; options: of the player.
     A new pick runs the whole page again; the last one is also in the session, under "<key>-picked".
 
-    grows: the film gets new frames while one watches; a file of what it was before is still worth keeping.
+    grows: the film gets new frames while one watches. lives: it is replaced while one watches. Of both, a file of what
+    it was before is still worth keeping.
     """
     shown = player(scene, key=key, follow_end=grows, **options)
     if shown.picked not in (None, st.session_state.get(f"{key}-picked")):
@@ -33,7 +36,7 @@ def film_with_export(scene: Scene, *, key: str, name: str, grows: bool = False, 
     st.caption(scene.stamp)
     theme = st.context.theme.type or "light"
     with st.container(horizontal=True, key=f"{key}-export"):
-        of = None if grows else (scene, shown, theme)
+        of = None if grows or lives else (scene, shown, theme)
         gif = Kept(f"{name}.gif", "image/gif", ":material/movie:", "export.make")
         whole, look = _whole_look(scene, shown), _look(scene, shown)
         made_on_demand(
