@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 import torch
 
-from toydiff.draw.targets import variance_chart
+from toydiff.draw.targets import MANY, variance_chart
 from toydiff.text import prose, words
 from toydiff.ui import page, targets
 from toydiff.ui.export import film_with_export
@@ -46,7 +46,7 @@ else:
     page.say("target", "share", share=f"{scale**-2:.1%}", root=f"{1 / scale:.0%}", scale=f"{scale:.2g}")
 
 most = f"{variances.max():.1f}"
-page.say("target", "variances", mean=f"{variances.mean():.1f}", most=most, walks=targets.MANY)
+page.say("target", "variances", mean=f"{variances.mean():.1f}", most=most, walks=MANY)
 chart = variance_chart(variances, times, measured)
 st.plotly_chart(chart, key="variances", config=targets.STILL, alt=words("target.variance_alt", most=most))
 

@@ -33,7 +33,7 @@ from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
 from toydiff.limits import Limits, limits
 from toydiff.text import words
-from toydiff.ui import costs, export, live, runs, state, uploads
+from toydiff.ui import costs, live, runs, state, uploads
 from toydiff.ui.page import PAGES
 from toydiff.ui.pictures import MEGABYTES
 from toydiff.ui.sessions import FREED_AFTER
@@ -435,7 +435,7 @@ def test_two_clicks_on_reset_lose_nothing_more():
 def test_two_clicks_on_an_export_make_one_film(monkeypatch):
     at = open_page("forward", **FAST)
     made = []
-    monkeypatch.setattr(export._film(), "gif", lambda pictures: made.append(len(pictures)) or b"GIF89a")
+    monkeypatch.setattr(exports, "gif", lambda pictures: made.append(len(pictures)) or b"GIF89a")
     for _ in range(2):
         at.button(key="forward-gif").click()
     fine(at.run())

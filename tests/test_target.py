@@ -66,7 +66,7 @@ def test_the_films_show_walks_that_arrive_and_then_their_noise():
     assert arrivals.header["options"]["pick"] is True
     assert noises.header["clock"] == "walks"
     assert noises.header["ticks"][0] == 1
-    assert noises.header["ticks"][-1] == targets.MANY
+    assert noises.header["ticks"][-1] == pictures.MANY
     assert [panel["title"] for panel in noises.header["panels"]] == [words("names.total"), words("names.last-step")]
 
 
@@ -74,12 +74,12 @@ def test_the_films_show_walks_that_arrive_and_then_their_noise():
 def test_the_scene_counts_walks(t):
     shown = Experiment(points=200, T=20, t=t)
     data, schedule = shown.data(), shown.noise_schedule()
-    whole, many, scene = targets._walks_to_place(shown)
+    whole, many, scene = pictures.walks_to_place(shown)
     place = torch.tensor([shown.x, shown.y])
     assert isinstance(many, Walks)
     assert ((whole.panels[0].trajectory.end - place).norm(dim=1) < radius(schedule, t)).all()
     if scene is None:
-        assert len(many.x) < targets.FEW
+        assert len(many.x) < pictures.FEW
         return
     _, total, last = given(data, schedule, t, place)
     for panel, noise, variance in zip(scene.panels, (many.eps, many.last), (total, last), strict=True):
@@ -127,7 +127,7 @@ def test_a_click_chooses_the_place():
 @pytest.mark.parametrize(("schedule", "T"), [("linear", 10), ("cosine", 300)])
 def test_any_schedule(schedule, T):
     at = fine(open_page("target", **FAST | {"T": str(T), "schedule": schedule}))
-    times, measured, variances = targets._variances(experiment(at))
+    times, measured, variances = pictures.variances(experiment(at))
     assert times[0] == 1 and times[-1] == T and len(variances) == T
     assert torch.allclose(measured[:, 0], torch.ones(len(times)).double(), rtol=0.25)
     assert torch.allclose(measured[:, 1], variances[times - 1], rtol=0.25)
@@ -143,7 +143,7 @@ def test_one_step_and_the_whole_bound_are_those_of_the_exact_predictor():
         at.segmented_control(key="sigma").set_value(sampler).run()
         q, p = posterior(schedule, x0, x, 2), student(best, schedule, SAMPLERS[sampler], x, 2)
         assert number(table(at, words("target.nats"))[name]) == pytest.approx(kl(q, p).item(), rel=0.01)
-        terms = bound(best, data, schedule, SAMPLERS[sampler], targets.MANY, shown.generator(9))
+        terms = bound(best, data, schedule, SAMPLERS[sampler], pictures.MANY, shown.generator(9))
         said = table(at, name)
         assert number(said[words("target.all")]) == pytest.approx(terms.sum(0).mean().item(), abs=0.006)
         assert number(said[words("target.first")]) == pytest.approx(terms[0].mean().item(), abs=0.006)
@@ -206,7 +206,7 @@ def test_the_step_chart_shows_all_that_it_speaks_of():
 
 def test_the_charts_over_t():
     schedule, data = SMALL.noise_schedule(), SMALL.data()
-    times, measured, variances = targets._variances(SMALL)
+    times, measured, variances = pictures.variances(SMALL)
     chart = pictures.variance_chart(variances, times, measured)
     assert [trace.mode for trace in chart.data] == ["lines", "markers"] * 2
     assert chart.data[2].y[0] == pytest.approx(1)

@@ -78,6 +78,14 @@ def starts(experiment: ImageExperiment, images: Images, model: Model, made_by: s
     return scene_of(experiment, images, (panel,), words("names.ddim") + _in_jumps(experiment), made_by), run.end
 
 
+def walked(
+    experiment: ImageExperiment, images: Images, model: Model, made_by: str, a: Tensor, b: Tensor
+) -> tuple[Way, Scene]:
+    """The way from x_T = a to x_T = b, and its film."""
+    found = way(experiment, model, a, b)
+    return found, way_scene(experiment, images, found, made_by)
+
+
 def way_scene(experiment: ImageExperiment, images: Images, walked: Way, made_by: str) -> Scene:
     """The frames are places on the way: the noise on the arc, its image, and the image of the straight line."""
     percent = (100 * walked.share).round().long()

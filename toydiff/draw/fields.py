@@ -87,6 +87,13 @@ class Truth:
         return self.experiment.reverse(model, self.experiment.sampler).at(self.times)
 
 
+def whole_truth(experiment: Experiment) -> Truth:
+    """With all that takes time computed."""
+    truth = Truth(experiment)
+    _ = truth.base
+    return truth
+
+
 class Answers(NamedTuple):
     """What a network says, beside the truth."""
 

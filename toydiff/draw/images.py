@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from toydiff import own, trajectory
+from toydiff import exact, own, trajectory
 from toydiff.draw.charts import BLUE, GRAY
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, THREE_WAYS
@@ -51,6 +51,11 @@ def ways_scene(
     )
     scene = scene_of(experiment, images, panels, " | ".join(words(f"names.{way}") for way in runs), made_by)
     return scene, {way: variance(run.end) / whole for way, run in runs.items()}
+
+
+def exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
+    """The same with the best possible predictor, which knows every image by heart."""
+    return ways_scene(experiment, images, exact.cloud(images.x, experiment.noise_schedule()), words("page.exact"))
 
 
 def bridge_scene(experiment: ImageExperiment, images: Images, run: Trajectory, way: str, made_by: str) -> Scene:

@@ -38,6 +38,11 @@ def reverse_scene(experiment: Experiment, model: Model, made_by: str, ways: Sequ
     )
 
 
+def exact_scene(experiment: Experiment) -> Scene:
+    """The three ways down with the exact predictor."""
+    return reverse_scene(experiment, experiment.exact(), words("page.exact"))
+
+
 def forward_scene(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
     """Both routes into noise as a scene; at every t the distance between the two clouds; and its floor,
     the distance between two clouds that were made in the same way."""

@@ -10,22 +10,61 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from toydiff.bound import Normal
+from toydiff import walks
+from toydiff.bound import Normal, bound
 from toydiff.draw.charts import BLUE, GRAY, ORANGE
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.draw.style import LIGHT
+from toydiff.exact import Model
 from toydiff.experiment import Experiment
+from toydiff.samplers import SAMPLERS
 from toydiff.text import words
+from toydiff.training import last_step_variance
 from toydiff.trajectory import Trajectory
 from toydiff.walks import Walks, given
 
 HALF_WIDTH, WIDEST = 3.3, 9.0  # of a view: as everywhere; and where an arrow of length 1 can still be seen
+WHOLE, MANY = 40, 400  # walks that are shown from the data on, and walks whose noise is
+FEW = 8  # of fewer nothing can be said
+POINTS = 12  # times at which the variance is measured
+WORK = 2**25  # times, data points and particles of a bound, multiplied: a fraction of a second
+LEAST = 32  # particles of a bound
 FRAMES = 100  # of a film that counts walks: the first ones one by one, then more and more at once
 COLOURS, PINK = (BLUE, ORANGE), LIGHT.hues[9]
 WIDTHS = (4.5, 2.0)  # of the lines of two predictors: where they agree, both can be seen
 TICKS = [10.0**power for power in range(-12, 4)]
 CIRCLE = torch.linspace(0, 2 * math.pi, 73)
+
+
+def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
+    """Whole walks to the place; many more walks there; and their noise, None if they are fewer than FEW."""
+    data, schedule, t = experiment.data(), experiment.noise_schedule(), experiment.time
+    place = torch.tensor([experiment.x, experiment.y])
+    whole = walks.whole_walks(data, schedule, t, place, WHOLE, experiment.generator(6))
+    many = walks.walks_through(data, schedule, t, place, MANY, experiment.generator(7))
+    noises = noises_scene(experiment, many) if len(many.x) >= FEW else None
+    return arrivals_scene(experiment, whole), many, noises
+
+
+def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
+    """Times (K,), the variance of both targets measured there (K, 2); and of the last step in closed form, (T,)."""
+    schedule = experiment.noise_schedule()
+    times = torch.linspace(1, experiment.T, POINTS).round().long().unique()
+    measured = walks.variances(experiment.data(), schedule, times, MANY, experiment.generator(8))
+    return times, measured, last_step_variance(schedule, torch.arange(1, experiment.T + 1))
+
+
+def exact_bound(experiment: Experiment, sampler: str) -> Tensor:
+    """`bounds` of the exact predictor."""
+    return bounds(experiment, experiment.exact(), sampler)
+
+
+def bounds(experiment: Experiment, model: Model, sampler: str) -> Tensor:
+    """The terms of the bound (T + 1, n), for n data points."""
+    n = min(max(WORK // (experiment.T * experiment.points), LEAST), MANY)
+    data, schedule = experiment.data(), experiment.noise_schedule()
+    return bound(model, data, schedule, SAMPLERS[sampler], n, experiment.generator(9))
 
 
 def arrivals_scene(experiment: Experiment, run: Trajectory) -> Scene:

@@ -185,12 +185,8 @@ def _two_of_the_data(images: Images) -> tuple[int, int]:
 
 def walked(who: Predictor, between: Ends) -> tuple[Way, Scene]:
     """The way from one end to the other, and its film."""
-    return once(who, between.chosen, _walked, who, between.a, between.b)
-
-
-def _walked(who: Predictor, a: Tensor, b: Tensor) -> tuple[Way, Scene]:
-    way = drawn.way(who.experiment, who.model, a, b)
-    return way, drawn.way_scene(who.experiment, who.images, way, who.name)
+    ends = between.a, between.b
+    return once(who, between.chosen, drawn.walked, who.experiment, who.images, who.model, who.name, *ends)
 
 
 def strip(images: Images, rows: dict[str, Tensor]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import PurePath
-from types import ModuleType
 from typing import Any, NamedTuple, cast
 
 import streamlit as st
 
+from toydiff.draw import files
 from toydiff.draw.scene import Scene
 from toydiff.text import words
 from toydiff.ui import state
@@ -39,13 +38,12 @@ def film_with_export(
         of = None if grows or lives else (scene, shown, theme)
         gif = Kept(f"{name}.gif", "image/gif", ":material/movie:", "export.make")
         whole, look = _whole_look(scene, shown), _look(scene, shown)
-        made_on_demand(
-            gif, lambda: made(cast(Callable[..., bytes], _gif), scene, theme=theme, **whole), key=f"{key}-gif", of=of
-        )
+        draw = cast(Callable[..., bytes], files.gif)
+        made_on_demand(gif, lambda: made(draw, scene, theme=theme, **whole), key=f"{key}-gif", of=of)
         strip = Kept(f"{name}.png", "image/png", ":material/view_column:", "export.strip")
-        made_on_demand(strip, lambda: made(_strip, scene, theme=theme, **look), key=f"{key}-strip", of=of)
+        made_on_demand(strip, lambda: made(files.strip, scene, theme=theme, **look), key=f"{key}-strip", of=of)
         numbers = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
-        made_on_demand(numbers, lambda: made(_numbers, scene), key=f"{key}-npz", of=of)
+        made_on_demand(numbers, lambda: made(files.numbers, scene), key=f"{key}-npz", of=of)
     return shown
 
 
@@ -104,28 +102,3 @@ def _whole_look(scene: Scene, shown: PlayerState) -> dict[str, Any]:
         "anatomy": shown.anatomy,
         "size": SIZES[1 if shown.panel is not None else len(scene.panels)],
     }
-
-
-def _gif(scene: Scene, **options: Any) -> Generator[float, None, bytes]:
-    """The GIF; meanwhile, the share that is drawn."""
-    total, pictures = len(_film().spaced(len(scene.ticks))), []
-    for picture in _film().images(scene, **options):
-        pictures.append(picture)
-        yield len(pictures) / total
-    gif: bytes = _film().gif(pictures)
-    return gif
-
-
-def _strip(scene: Scene, **options: Any) -> bytes:
-    strip: bytes = _film().strip(scene, **options)
-    return strip
-
-
-def _numbers(scene: Scene) -> bytes:
-    numbers: bytes = _film().npz(scene)
-    return numbers
-
-
-def _film() -> ModuleType:
-    """toydiff.draw.film, loaded when it is first needed: matplotlib would hold up the first screen."""
-    return import_module("toydiff.draw.film")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from toydiff import exact, own
 from toydiff.draw import charts
+from toydiff.draw import images as drawn
 from toydiff.draw.images import (
     CHUNK,
     SHOWN,
@@ -28,7 +29,6 @@ from toydiff.draw.images import (
 )
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import THREE_WAYS
-from toydiff.exact import Model
 from toydiff.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment
 from toydiff.images import Images
 from toydiff.judge import Verdict
@@ -226,18 +226,13 @@ def _seconds(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
 
 
 def exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
-    """The same with the best possible predictor, which knows every image by heart. Shared by all sessions."""
-    return shared(_exact_ways, experiment, images)
+    """`draw.images.exact_ways`, once for all."""
+    return shared(drawn.exact_ways, experiment, images)
 
 
 def forward(experiment: ImageExperiment, images: Images) -> Scene:
     """`draw.images.forward_scene`, once for all."""
     return shared(forward_scene, experiment, images)
-
-
-def _exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
-    model: Model = exact.cloud(images.x, experiment.noise_schedule())
-    return ways_scene(experiment, images, model, words("page.exact"))
 
 
 @st.cache_data(max_entries=12, show_spinner=False)

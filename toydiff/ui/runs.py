@@ -8,7 +8,8 @@ from typing import TypeVar
 import streamlit as st
 from torch import Tensor
 
-from toydiff.draw.fields import Truth, answers, field_scene
+from toydiff.draw import scenes
+from toydiff.draw.fields import Truth, answers, field_scene, whole_truth
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import THREE_WAYS, forward_scene, reverse_scene
 from toydiff.exact import Model
@@ -47,11 +48,7 @@ def check(seconds: float, places: int = 0, *, patience: int = 1, particles: int 
 def exact_scene(experiment: Experiment) -> Scene:
     """The three ways down with the exact predictor. Shared by all sessions: never changed."""
     _check_ways(experiment, "exact")
-    return shared(_exact_scene, experiment)
-
-
-def _exact_scene(experiment: Experiment) -> Scene:
-    return reverse_scene(experiment, experiment.exact(), words("page.exact"))
+    return shared(scenes.exact_scene, experiment)
 
 
 def _check_ways(experiment: Experiment, predictor: str) -> None:
@@ -80,13 +77,7 @@ def truth(experiment: Experiment) -> Truth:
     calls = (2 if experiment.sampler == "heun" else 1) * experiment.T * experiment.particles
     each = experiment.seconds("exact") + NETWORKS * experiment.seconds("network")
     check(calls * each, particles=experiment.particles)
-    return shared(_truth, experiment)
-
-
-def _truth(experiment: Experiment) -> Truth:
-    truth = Truth(experiment)
-    _ = truth.base  # all that takes time
-    return truth
+    return shared(whole_truth, experiment)
 
 
 def fields(

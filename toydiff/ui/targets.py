@@ -9,25 +9,19 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from toydiff import walks
-from toydiff.bound import bound, kl, posterior, student
+from toydiff.bound import kl, posterior, student
+from toydiff.draw import targets as drawn
 from toydiff.draw.scene import Scene
-from toydiff.draw.targets import arrivals_scene, bound_chart, noises_scene, step_chart
+from toydiff.draw.targets import bound_chart, step_chart
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.samplers import SAMPLERS
 from toydiff.text import words
-from toydiff.training import last_step_variance
 from toydiff.ui import state
 from toydiff.ui.runs import kept, network
 from toydiff.ui.studio import made, shared
 from toydiff.walks import Walks
 
-WHOLE, MANY = 40, 400  # walks that are shown from the data on, and walks whose noise is
-FEW = 8  # of fewer nothing can be said
-POINTS = 12  # times at which the variance is measured
-WORK = 2**25  # times, data points and particles of a bound, multiplied: a fraction of a second
-LEAST = 32  # particles of a bound
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
 STILL = {"displayModeBar": False}  # charts without a toolbar
 
@@ -42,31 +36,13 @@ def take_picked(key: str) -> None:
 
 
 def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
-    """Whole walks to the place; many more walks there; and their noise, None if they are fewer than FEW. Shared by all
-    sessions: never changed."""
-    return shared(_walks_to_place, experiment)
-
-
-def _walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
-    data, schedule, t = experiment.data(), experiment.noise_schedule(), experiment.time
-    place = torch.tensor([experiment.x, experiment.y])
-    whole = walks.whole_walks(data, schedule, t, place, WHOLE, experiment.generator(6))
-    many = walks.walks_through(data, schedule, t, place, MANY, experiment.generator(7))
-    noises = noises_scene(experiment, many) if len(many.x) >= FEW else None
-    return arrivals_scene(experiment, whole), many, noises
+    """`draw.targets.walks_to_place`, once for all: never changed."""
+    return shared(drawn.walks_to_place, experiment)
 
 
 def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
-    """Times (K,), the variance of both targets measured there (K, 2); and of the last step in closed form, (T,).
-    Shared by all sessions: never changed."""
-    return shared(_variances, experiment)
-
-
-def _variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
-    schedule = experiment.noise_schedule()
-    times = torch.linspace(1, experiment.T, POINTS).round().long().unique()
-    measured = walks.variances(experiment.data(), schedule, times, MANY, experiment.generator(8))
-    return times, measured, last_step_variance(schedule, torch.arange(1, experiment.T + 1))
+    """`draw.targets.variances`, once for all: never changed."""
+    return shared(drawn.variances, experiment)
 
 
 def predictors(experiment: Experiment) -> dict[str, Model]:
@@ -127,21 +103,11 @@ def _particle(experiment: Experiment, number: int, t: int) -> tuple[Tensor, Tens
 def bounds(experiment: Experiment, models: Mapping[str, Model], sampler: str) -> dict[str, Tensor]:
     """By predictor: the terms of the bound (T + 1, n), for the same n data points and the same x_t."""
     return {
-        name: shared(_exact_bound, experiment, sampler)
+        name: shared(drawn.exact_bound, experiment, sampler)
         if name == words("page.exact")
-        else kept("bound", (experiment, sampler, name), partial(made, _bound, experiment, model, sampler))
+        else kept("bound", (experiment, sampler, name), partial(made, drawn.bounds, experiment, model, sampler))
         for name, model in models.items()
     }
-
-
-def _exact_bound(experiment: Experiment, sampler: str) -> Tensor:
-    return _bound(experiment, experiment.exact(), sampler)
-
-
-def _bound(experiment: Experiment, model: Model, sampler: str) -> Tensor:
-    n = min(max(WORK // (experiment.T * experiment.points), LEAST), MANY)
-    data, schedule = experiment.data(), experiment.noise_schedule()
-    return bound(model, data, schedule, SAMPLERS[sampler], n, experiment.generator(9))
 
 
 def show_bounds(terms: Mapping[str, Tensor]) -> None:
