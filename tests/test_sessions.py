@@ -142,7 +142,7 @@ def test_limits_come_from_the_environment():
     assert Limits.from_environment({"TOYDIFF_VISITORS": "", "TOYDIFF_WORKERS": "3"}) == Limits(workers=3)
 
 
-@pytest.mark.parametrize("name", ["TRAINEES", "VISITORS", "WORKERS"])
+@pytest.mark.parametrize("name", ["TRAINEES", "VISITORS", "WORKERS", "PAINTERS"])
 @pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "1e3", "٣", "9" * 400, "100000"])
 def test_a_limit_that_cannot_be_used_is_named(name, text):
     with pytest.raises(ValueError, match=f"TOYDIFF_{name} must be a whole number"):

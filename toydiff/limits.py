@@ -4,7 +4,7 @@ machine.
 TOYDIFF_TRAINEES  tabs that may train at the same time; others watch the exact predictor
 TOYDIFF_VISITORS  tabs in all; who comes then is asked to wait
 TOYDIFF_WORKERS   processes that train
-TOYDIFF_PAINTERS  processes that make the pictures that take long
+TOYDIFF_PAINTERS  processes that make pictures; one more comes while all are at work on long ones
 TOYDIFF_THREADS   threads with which a worker trains on images
 TOYDIFF_SECONDS   of work that one picture may take; one that would take longer is not begun
 TOYDIFF_TEACHER   the word that opens the teacher's view; without it there is none
