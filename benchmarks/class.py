@@ -124,6 +124,7 @@ async def upload(student: Student, content: bytes) -> None:
         await student.upload(places[0], "worst.csv", content, "upload")
     else:
         _missing(student, "a place for a file")
+        await asyncio.sleep(AGAIN)
 
 
 def worst() -> bytes:
@@ -368,9 +369,12 @@ class Class:
 
     async def _uploader(self, server: Server, end: float) -> None:
         student, content = Student(server.url, self.notes), worst()
-        await student.open("own")
-        while perf_counter() < end:
-            await upload(student, content)
+        try:
+            await student.open("own")
+            while perf_counter() < end:
+                await upload(student, content)
+        except REFUSALS as error:
+            self.notes.errors["refused", repr(error)] += 1
         await student.leave()
 
     async def _work(self, student: Student, rng: Random, until: float) -> None:

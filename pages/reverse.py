@@ -5,6 +5,7 @@ from dataclasses import replace
 from toydiff.draw.scenes import THREE_WAYS
 from toydiff.metrics import coverage, perfect_samples, spread
 from toydiff.schedules import NOISE
+from toydiff.text import words
 from toydiff.ui import page
 from toydiff.ui.export import film_with_export
 from toydiff.ui.runs import exact_scene, network_scene
@@ -69,3 +70,4 @@ page.say("reverse", "ddim", **figures)
 page.say("reverse", "last-step")
 page.say("reverse", "anatomy")
 page.say("reverse", "images")
+page.link("field", words("page.next_field"))

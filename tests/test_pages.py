@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from string import Formatter
 
@@ -124,6 +125,15 @@ def test_each_page_has_the_table_of_contents(lesson):
     at = open_page(lesson, **FAST)
     links = [(link.proto.page, link.proto.label) for link in at.sidebar.get("page_link")]
     assert links == [(name, words(f"nav.{name}")) for name in PAGES]
+
+
+COURSE = [name for name in PAGES if name not in ("home", "own")]
+
+
+@pytest.mark.parametrize(("lesson", "after"), list(pairwise(COURSE)))
+def test_each_lesson_leads_to_the_next(lesson, after):
+    at = open_page(lesson, **FAST)
+    assert [link.proto.page for link in at.main.get("page_link")][-1:] == [after]
 
 
 PLACE = re.compile(r"(?<![{\\\w}^_])\{[a-z_]+\}(?!\})")  # "{steps}", but not "\\bar{x}"

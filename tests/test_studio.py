@@ -1,6 +1,7 @@
 """Pictures made in another process: the same ones, one for all who ask, and what goes wrong is a sentence."""
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import torch
 from tests.painted import SMALL, die, die_again, exact_scene, place, slowly, until, wrong
 from tests.test_live import POSIX, wait_for
 from toydiff import own
+from toydiff.draw.costs import Bench
 from toydiff.draw.scenes import reverse_scene
 from toydiff.exact import cloud
 from toydiff.experiment import Experiment
@@ -156,6 +158,61 @@ def test_data_of_somebodys_own_is_brought_to_the_painter(studio):
     scene = made(studio, partial(exact_scene, Experiment(dataset=one.key, T=10, particles=16, points=150)))
     assert "brought" in scene.stamp
     assert torch.equal(scene.data, exact_scene(Experiment(dataset=one.key, T=10, particles=16, points=150)).data)
+
+
+def test_what_a_painter_has_to_unpack_may_be_of_somebodys_own(studio):
+    one = own.keep("a bench", torch.randn(200, 2, generator=torch.Generator().manual_seed(6)).double())
+    experiment = Experiment(dataset=one.key, T=10, points=150)
+    bench = Bench(experiment, experiment.exact())
+    assert made(studio, partial(bench.measure, "ddim", 2))._replace(seconds=0) == bench.measure("ddim", 2)._replace(
+        seconds=0
+    )
+
+
+def test_data_that_is_gone_ends_the_waiting(studio, monkeypatch):
+    one = own.keep("gone", torch.randn(200, 2, generator=torch.Generator().manual_seed(7)).double())
+    experiment = Experiment(dataset=one.key, T=10, points=150)
+    del one  # its tab was closed
+    for _ in range(2):
+        with pytest.raises(own.Gone):
+            made(studio, partial(exact_scene, experiment), experiment)
+
+
+def test_what_cannot_be_sent_is_an_error_of_whoever_asks(studio):
+    for _ in range(2):
+        with pytest.raises((AttributeError, TypeError, pickle.PicklingError)):
+            made(studio, lambda: 1, "no name")
+    assert made(studio, place)
+
+
+def test_what_is_made_keeps_nothing_of_what_it_was_made_of(studio, closed):
+    for where in (studio, closed):
+        with where.ordered(place) as order:
+            wait(where, order)
+        assert order.make is None
+        assert order.asked is order.picture
+
+
+def test_whoever_comes_while_the_maker_is_called_away_has_it_made(closed):
+    class CalledAwayError(BaseException):
+        pass
+
+    def away(_: float) -> None:
+        raise CalledAwayError
+
+    with closed.ordered(partial(slowly, 3, 0), "key") as first:
+        with pytest.raises(CalledAwayError):
+            closed.go_on(first, away)
+        with closed.ordered(partial(slowly, 3, 0), "key") as second:
+            assert wait(closed, second) == 3
+
+
+def test_a_picture_that_has_cost_the_last_painter_is_given_up(closed, monkeypatch):
+    monkeypatch.setattr("toydiff.ui.studio.PATIENCE", 0.0)
+    with closed.ordered(place) as order:
+        order.attempts, order.since = 1, 0.0
+        with pytest.raises(Failed, match="stopped twice"):
+            wait(closed, order)
 
 
 def test_data_that_nobody_has_is_a_sentence(studio):

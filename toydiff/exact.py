@@ -14,7 +14,7 @@ from toydiff.schedules import Schedule
 Model = Callable[[Tensor, Tensor], Tensor]  # eps_theta(x: (B, *shape), t: (B,) long) -> (B, *shape)
 
 CHUNK = 2**17  # weights held at once, half a megabyte: stays in the cache, and a cloud of any size fits
-FLOAT32 = 1000  # exponents up to this keep four digits after the point in float32, and take half the time
+FLOAT32 = 1000  # |p|^2 a / (1 - a) up to which float32, in half the time, errs by some 1e-4 of eps, at worst by 1e-3
 
 
 def cloud(points: Tensor, schedule: Schedule) -> Model:

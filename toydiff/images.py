@@ -63,8 +63,13 @@ class Images:
     def pixels(self, x: Tensor) -> np.ndarray:
         """(..., C, H, W) in the scale of x -> (..., H, W), or (..., H, W, 3) in colour, 0 ... 255 uint8. What is darker
         than black is shown black, brighter than white white, not a number black."""
-        brightness = (x.detach().cpu().float() * self.scale + self.mean).nan_to_num(0.0).clamp(0, 1)
-        return (brightness * 255).round().byte().movedim(-3, -1).squeeze(-1).numpy()
+        return pixels(x, self.mean, self.scale)
+
+
+def pixels(x: Tensor, mean: float, scale: float) -> np.ndarray:
+    """`Images.pixels`, for whoever has no need of the images."""
+    brightness = (x.detach().cpu().float() * scale + mean).nan_to_num(0.0).clamp(0, 1)
+    return (brightness * 255).round().byte().movedim(-3, -1).squeeze(-1).numpy()
 
 
 ImageSet = Callable[..., Images]  # (n, seed) -> Images; a set that has fewer than n gives all it has

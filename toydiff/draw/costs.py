@@ -51,16 +51,21 @@ class Bench:
     pickled, with all that it knows."""
 
     def __init__(
-        self, experiment: Experiment, model: Model, trained: int | None = None, costs: Sequence[Cost] = ()
+        self,
+        experiment: Experiment,
+        model: Model,
+        trained: int | None = None,
+        costs: Sequence[Cost] = (),
+        data: Tensor | None = None,
     ) -> None:
         self.experiment, self.model = experiment, model
         self.trained = trained  # for so many steps; None: the exact predictor
-        self.data = experiment.data()
+        self.data = experiment.data() if data is None else data
         self._costs = {(cost.way, cost.steps): cost for cost in costs}
         self.lock = Lock()  # sessions share a bench: each run is made once, the others wait for it
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Bench, (self.experiment, self.model, self.trained, tuple(self._costs.values()))
+        return Bench, (self.experiment, self.model, self.trained, tuple(self._costs.values()), self.data)
 
     @property
     def ruler(self) -> Ruler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,7 +16,7 @@ from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, THREE_WAYS
 from toydiff.exact import Model
 from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
+from toydiff.images import Images, pixels
 from toydiff.text import words
 from toydiff.trajectory import Frame, Trajectory
 
@@ -165,5 +166,5 @@ def scene_of(
         predictor=made_by,
         seed=experiment.seed,
     )
-    data = images.x[:GHOST].flatten(1) if images.shape == (1, 1, 2) else images.x[:GHOST]
-    return Scene(panels, data, stamp, clock=clock, pixels=images.pixels)
+    data = images.x[:GHOST].flatten(1) if images.shape == (1, 1, 2) else images.x[:1]  # of images nothing is drawn
+    return Scene(panels, data, stamp, clock=clock, pixels=partial(pixels, mean=images.mean, scale=images.scale))

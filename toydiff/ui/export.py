@@ -7,13 +7,15 @@ from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import RerunException
 
 from toydiff.draw import files
 from toydiff.draw.scene import Scene
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.player import PlayerState, player
-from toydiff.ui.studio import made
+from toydiff.ui.snapshots import Failed
+from toydiff.ui.studio import made, shared
 
 SIZES = {1: 432, 2: 360, 3: 288}  # pixels per panel of a GIF, by the number of panels
 
@@ -39,7 +41,7 @@ def film_with_export(
         gif = Kept(f"{name}.gif", "image/gif", ":material/movie:", "export.make")
         whole, look = _whole_look(scene, shown), _look(scene, shown)
         draw = cast(Callable[..., bytes], files.gif)
-        made_on_demand(gif, lambda: made(draw, scene, theme=theme, **whole), key=f"{key}-gif", of=of)
+        made_on_demand(gif, lambda: shared(draw, scene, theme=theme, **whole), key=f"{key}-gif", of=of)
         strip = Kept(f"{name}.png", "image/png", ":material/view_column:", "export.strip")
         made_on_demand(strip, lambda: made(files.strip, scene, theme=theme, **look), key=f"{key}-strip", of=of)
         numbers = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
@@ -67,10 +69,15 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
     new = of is None or kept.get(there, (None,))[0] != of
     if st.button(words(file.label), key=key, icon=file.icon, help=words(f"{file.label}_help")) and new:
         kept[wanted] = of, make
-    was_of, make_it = kept.get(wanted, (None, None))
+    was_of, make_it = kept.pop(wanted, (None, None))
     if make_it is not None and was_of == of:
-        kept[there] = of, make_it()  # a rerun of the page can end this function here: the next one goes on
-    kept.pop(wanted, None)
+        try:
+            kept[there] = of, make_it()
+        except RerunException:  # somebody has pressed something else meanwhile: the next run makes it
+            kept[wanted] = of, make_it
+            raise
+        except Failed as error:
+            st.error(str(error))
     was_of, content = kept.get(there, (None, None))
     if content is not None and was_of == of:
         label = words("export.save_file", kind=PurePath(file.name).suffix[1:].upper(), size=f"{len(content) / 1e6:.1f}")

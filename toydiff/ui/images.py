@@ -39,7 +39,7 @@ from toydiff.ui.export import film_with_export
 from toydiff.ui.live import ImageRun, Snapshot, judge
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import enlarged
-from toydiff.ui.studio import made, shared
+from toydiff.ui.studio import made, under
 
 MENU = (
     "digits",
@@ -227,12 +227,12 @@ def _seconds(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
 
 def exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
     """`draw.images.exact_ways`, once for all."""
-    return shared(drawn.exact_ways, experiment, images)
+    return under((drawn.exact_ways, experiment), drawn.exact_ways, experiment, images)
 
 
 def forward(experiment: ImageExperiment, images: Images) -> Scene:
     """`draw.images.forward_scene`, once for all."""
-    return shared(forward_scene, experiment, images)
+    return under((forward_scene, experiment), forward_scene, experiment, images)
 
 
 @st.cache_data(max_entries=12, show_spinner=False)

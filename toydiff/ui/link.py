@@ -1,4 +1,5 @@
-"""The app's end of a worker process: starts it, starts it again if it dies, carries messages. Knows no Streamlit."""
+"""The app's end of a process of its own, a worker or a painter: starts it, starts it again if it dies, carries
+messages. Knows no Streamlit."""
 
 from __future__ import annotations
 
@@ -51,7 +52,7 @@ class Listener(Protocol):
 
 
 class Link:
-    """One worker, whichever process it is. Nothing here waits for it, but `Future.result`. module: what it runs."""
+    """One such process, whichever it is now. Nothing here waits for it, but `Future.result`. module: what it runs."""
 
     def __init__(self, module: str = "toydiff.ui.worker") -> None:
         self._module = module
@@ -79,10 +80,10 @@ class Link:
         """The process, if there is none."""
         with self.lock:
             if self._process is None:
-                atexit.register(self.close)
                 self._spawn()
-                threading.Thread(target=self._read, name="worker-news", daemon=True).start()
-                threading.Thread(target=self._look_after, name="worker-watch", daemon=True).start()
+                atexit.register(self.close)
+                threading.Thread(target=self._read, name="news", daemon=True).start()
+                threading.Thread(target=self._look_after, name="watch", daemon=True).start()
 
     def close(self) -> None:
         """End the process. What it holds is lost."""
@@ -128,7 +129,7 @@ class Link:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )
         self._process, self._outbox, self._turn, self._born = process, SimpleQueue(), None, False
-        threading.Thread(target=self._write, args=(process, self._outbox), name="worker-orders", daemon=True).start()
+        threading.Thread(target=self._write, args=(process, self._outbox), name="orders", daemon=True).start()
 
     def _write(self, process: subprocess.Popen[bytes], outbox: SimpleQueue[tuple[Any, ...] | None]) -> None:
         assert process.stdin is not None
@@ -140,6 +141,7 @@ class Link:
             except Exception as error:
                 logging.getLogger(__name__).exception("a message could not be sent")
                 self._answered(message[2], None, error)
+            del message  # which may be large
         with suppress(OSError):
             process.stdin.close()
 

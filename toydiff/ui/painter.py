@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -28,39 +29,54 @@ from toydiff.ui.memory import give_back
 from toydiff.ui.snapshots import Beat, Failed
 
 NICE = 1  # right after the app: somebody waits
+BEAT = 1.0  # seconds between two signs of life
 HELD = 4  # sets of somebody's own that it keeps at hand
+
+
+class Out:
+    """Where messages go, from several threads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._lock = stream, threading.Lock()
+
+    def send(self, *message: object) -> None:
+        with self._lock:
+            pipe.send(self._stream, message)
+
+    def live(self) -> None:
+        """Say now and then that there is somebody, who may be at work on one picture for a minute."""
+        with suppress(BrokenPipeError):
+            while True:
+                self.send("beat", Beat(0.0, apart.memory()))
+                time.sleep(BEAT)
 
 
 def main() -> None:
     """Answer ("paint", _, request, make, brought) with ("answer", request, picture, error), until the app is gone;
     before that, now and then, with ("share", request, how much is done).
 
-    make: a function without arguments. brought: data of somebody's own that it needs.
+    make: a function without arguments, packed. brought: data of somebody's own that it needs.
     """
-    source, out = apart.begin(NICE)
+    source, stream = apart.begin(NICE)
     inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+    out, held = Out(stream), deque[Own](maxlen=HELD)
     threading.Thread(target=apart.read, args=(source, inbox.put), daemon=True).start()
-    held: deque[Own] = deque(maxlen=HELD)
+    threading.Thread(target=out.live, daemon=True).start()
     with suppress(BrokenPipeError):
-        pipe.send(out, ("beat", Beat(0.0, apart.memory())))
         while True:
             _, _, request, make, brought = inbox.get()
             held.extend(own.keep(one.name, one.data) for one in brought)
-            picture, error = painted(make, partial(_tell, out, request))
-            pipe.send(out, ("answer", request, picture, error))
+            picture, error = painted(make, partial(out.send, "share", request))
+            out.send("answer", request, picture, error)
             del make, brought, picture, error
             give_back()
 
 
-def _tell(out: BinaryIO, request: int, share: float) -> None:
-    pipe.send(out, ("share", request, share))
-
-
-def painted(make: Callable[[], object], tell: Callable[[float], object]) -> tuple[object, Exception | None]:
-    """What `make` makes, or what went wrong: if that is nobody's fault but ours, a sentence, and the log says more.
+def painted(make: bytes, tell: Callable[[float], object]) -> tuple[object, Exception | None]:
+    """What the packed function makes, or what went wrong: if that is our fault, a sentence, and the log says more.
     If it makes a generator, that yields how much is done, which is told, and returns the picture."""
     try:
-        return finished(make(), tell), None
+        return finished(pipe.unpacked(make)(), tell), None
     except ValueError as error:
         return None, error
     except MemoryError:

@@ -103,7 +103,7 @@ class Unknown(LookupError):  # noqa: N818
 
 
 class Failed(ValueError):  # noqa: N818
-    """A training cannot do what it was asked for. The message is a sentence for people."""
+    """A training or a picture cannot be had as it was asked for. The message is a sentence for people."""
 
 
 class Record:

@@ -25,12 +25,14 @@ from toydiff.settings import Settings
 from toydiff.text import words
 from toydiff.ui.link import Answer, Died, Link
 from toydiff.ui.painter import finished
+from toydiff.ui.pipe import packed
 from toydiff.ui.snapshots import Failed
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
-SHELF = 24  # shared pictures that are kept
+SHELF = 40  # shared pictures: those that are wanted, and those that were made lately
+PATIENCE = 60.0  # seconds without any painter, after which one that has cost a painter is given up
 LOOK = 0.25  # seconds between two looks at the line
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
 ATTEMPTS = 2  # painters that one picture may cost
@@ -40,7 +42,8 @@ class Order:
     """A picture that somebody wants."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
-        self.make, self.picture = make, Answer()
+        self.make: Callable[[], Any] | None = make  # None: it is made
+        self.picture = Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
         self.since = inf  # when it was begun
@@ -90,7 +93,7 @@ class Studio:
                 while len(self._shelf) > SHELF:
                     self._shelf.popitem(last=False)
             order.watched += 1
-            if order.watched == 1 and order.asked is None:
+            if order.asked is None and not order.picture.done() and order not in self._line:
                 self._line.append(order)
         try:
             yield order
@@ -111,34 +114,47 @@ class Studio:
         with self._lock:
             while self._line and (link := self._idle()) is not None:
                 self._begin(link, self._line.popleft())
-            if order.asked is not None or order.attempts or self.open:
+            if order.asked is not None or order.picture.done() or self.open:
+                return
+            if order.attempts and time.monotonic() - order.since < PATIENCE:  # perhaps there is a painter soon
+                return
+            self._line.remove(order)
+            if order.attempts:
+                order.picture.set_exception(Failed(words("studio.died")))
                 return
             order.asked = order.picture
-            self._line.remove(order)
+        assert order.make is not None
         try:
             order.picture.set_result(finished(order.make(), tell))
+            order.make = None
         except Exception as error:
             order.picture.set_exception(error)
         except BaseException:  # the page of whoever made it ends here; perhaps somebody else wants it
             with self._lock:
                 order.asked = None
-                if order.watched > 1:
+                if order.watched > 1:  # whoever comes now finds it in the line
                     self._line.appendleft(order)
             raise
 
     def _idle(self) -> Link | None:
         """A painter that has nothing to do."""
         idle = [link for link in self._links if link.born and link not in self._at_work]
-        if not idle and self.open and time.monotonic() - max(one.since for one in self._at_work.values()) > LONG:
-            self._reserve.start()
+        begun = max((one.since for one in self._at_work.values()), default=inf)
+        if not idle and time.monotonic() - begun > LONG:
+            with suppress(OSError):  # the machine has no room for one more
+                self._reserve.start()
             idle = [self._reserve] if self._reserve.born and self._reserve not in self._at_work else []
         return idle[0] if idle else None
 
     def _begin(self, link: Link, order: Order) -> None:
-        self._at_work[link] = order
-        order.since = time.monotonic()
-        order.asked = link.ask("paint", 0, order.make, order.brought)
-        order.asked.add_done_callback(partial(self._answered, link, order))
+        order.asked, order.since = order.picture, time.monotonic()
+        try:
+            asked = link.ask("paint", 0, packed(order.make), order.brought)
+        except Exception as error:
+            order.picture.set_exception(error)
+            return
+        self._at_work[link], order.asked = order, asked
+        asked.add_done_callback(partial(self._answered, link, order))
 
     def _answered(self, link: Link, order: Order, answer: Future[Any]) -> None:
         error = answer.exception()
@@ -150,12 +166,15 @@ class Studio:
                 again = order.attempts < ATTEMPTS
                 error = Failed(words("studio.died"))
             elif isinstance(error, Gone) and not order.brought:
-                order.brought = _brought(order.make)
+                with suppress(Gone):  # nobody here has it either
+                    order.brought = _brought(order.make)
                 again = bool(order.brought)
             if again:
                 order.asked = None
                 if order.watched:
                     self._line.appendleft(order)
+            else:  # nothing keeps what it was made of
+                order.picture.share, order.asked, order.make, order.brought = 1.0, order.picture, None, ()
             if self._line and link.born and link in self._links:
                 self._begin(link, self._line.popleft())
         if not again and error is None:
@@ -173,7 +192,7 @@ def studio() -> Studio:
 def made(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
     """What a function makes of its arguments, all of which can be pickled. It may be a generator, which yields how much
     is done and returns the picture. While the page waits, it says for how many others, and how much is done.
-    ValueErrors come through; where anything else goes wrong, the page ends with a sentence."""
+    ValueErrors come through; where a painter fails, the page ends with a sentence."""
     return cast(Made, _fetched(partial(make, *arguments, **named), None))
 
 
@@ -188,34 +207,39 @@ def under(key: object, make: Callable[Given, Made], *arguments: Given.args, **na
 
 
 def _fetched(make: Callable[[], Any], key: object) -> Any:
+    try:
+        with studio().ordered(make, key) as order:
+            if not order.picture.done():
+                _wait(order)
+            return order.picture.result()
+    except Failed as error:
+        st.error(str(error))
+        st.stop()
+
+
+def _wait(order: Order) -> None:
+    """Until the picture is there. A rerun of the page can end this function."""
     place = studio()
-    with place.ordered(make, key) as order:
-        if order.picture.done():
-            return order.picture.result()
-        with st.spinner(words("page.computing")):
-            line = st.empty()
-            tell = lambda share: line.progress(share) if share else line.empty()  # noqa: E731
-            while True:
-                place.go_on(order, tell)
-                with suppress(TimeoutError):
-                    order.picture.exception(LOOK)
-                    break
-                # a rerun of the page can end this function here
-                if ahead := place.ahead(order):
-                    line.caption(words("studio.ahead", n=ahead))
-                else:
-                    tell(order.asked.share if order.asked is not None else 0.0)
-            line.empty()
-        try:
-            return order.picture.result()
-        except Failed as error:
-            st.error(str(error))
-            st.stop()
+    with st.spinner(words("page.computing")):
+        line = st.empty()
+        tell = lambda share: line.progress(share) if share else line.empty()  # noqa: E731
+        while True:
+            place.go_on(order, tell)
+            with suppress(TimeoutError):
+                order.picture.exception(LOOK)
+                break
+            if ahead := place.ahead(order):
+                line.caption(words("studio.ahead", n=ahead))
+            else:
+                tell(order.asked.share if order.asked is not None else 0.0)
+        line.empty()
 
 
-def _brought(make: Callable[[], Any]) -> tuple[Own, ...]:
+def _brought(make: Callable[[], Any] | None) -> tuple[Own, ...]:
     """The data of somebody's own that its arguments name: a painter cannot find it. Gone if nobody can."""
-    arguments = (*make.args, *make.keywords.values()) if isinstance(make, partial) else ()
+    if not isinstance(make, partial):
+        return ()
+    arguments = (*make.args, *make.keywords.values(), getattr(make.func, "__self__", None))
     settings = (one if isinstance(one, Settings) else getattr(one, "experiment", None) for one in arguments)
     keys = {getattr(one, one.brought) for one in settings if isinstance(one, Settings)}
     return tuple(own.find(key) for key in keys if own.is_key(key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
-MOST = 220_000_000  # bytes of one tab: more than one upload may have
+MOST = 220_000_000  # bytes of one tab: more than is read of one upload, of one file or of many
 
 
 def forget_old() -> None:
