@@ -265,6 +265,12 @@ def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
             other = made(one, place)  # a second painter comes
             flag.touch()
             assert wait(one, long) != other
+        reserve = one._reserve
+        one._rested = -1e9
+        one._dismiss(reserve)  # as after a while without work
+        assert reserve._process.poll() is not None
+        assert one._reserve is not reserve and not one._reserve.born
+        assert made(one, place)
     finally:
         one.close()
 

@@ -88,6 +88,7 @@ class Link:
     def close(self) -> None:
         """End the process. What it holds is lost."""
         self._closed = True
+        atexit.unregister(self.close)
         self._outbox.put(None)
         if self._process is not None:
             self._process.kill()

@@ -6,6 +6,7 @@ both have it. While there is no painter yet, whoever asks makes it in place.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from math import inf
-from threading import RLock
 from typing import Any, ParamSpec, TypeVar, cast
 
 import streamlit as st
@@ -35,6 +35,7 @@ SHELF = 40  # shared pictures: those that are wanted, and those that were made l
 PATIENCE = 60.0  # seconds without any painter, after which one that has cost a painter is given up
 LOOK = 0.25  # seconds between two looks at the line
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
+REST = 30.0  # seconds after which a reserve that has nothing to do is let go
 ATTEMPTS = 2  # painters that one picture may cost
 
 
@@ -52,16 +53,16 @@ class Order:
 
 
 class Studio:
-    """The painters, and the line before them. One more comes when all have been at one picture for long, so that a
-    picture of half a minute holds up nobody's picture of half a second."""
+    """The painters, and the line before them. One more, the reserve, comes when all have been at one picture for long,
+    so that a picture of half a minute holds up nobody's picture of half a second."""
 
     def __init__(self, painters: int) -> None:
         self._links = [Link("toydiff.ui.painter") for _ in range(painters)]
-        self._reserve = Link("toydiff.ui.painter")
+        self._reserve, self._rested = Link("toydiff.ui.painter"), inf
         self._at_work: dict[Link, Order] = {}
         self._line: deque[Order] = deque()
         self._shelf: OrderedDict[object, Order] = OrderedDict()
-        self._lock = RLock()
+        self._lock = threading.RLock()
 
     def start(self) -> None:
         """The processes, if there are none. They take a second or two until they can paint."""
@@ -146,6 +147,15 @@ class Studio:
             idle = [self._reserve] if self._reserve.born and self._reserve not in self._at_work else []
         return idle[0] if idle else None
 
+    def _dismiss(self, link: Link) -> None:
+        """End the process of the reserve, if it has had nothing to do."""
+        with self._lock:
+            unused = link is self._reserve and link not in self._at_work and time.monotonic() - self._rested >= REST
+            if unused:
+                self._reserve = Link("toydiff.ui.painter")
+        if unused:
+            link.close()
+
     def _begin(self, link: Link, order: Order) -> None:
         order.asked, order.since = order.picture, time.monotonic()
         try:
@@ -160,6 +170,11 @@ class Studio:
         error = answer.exception()
         with self._lock:
             del self._at_work[link]
+            if link is self._reserve:
+                self._rested = time.monotonic()
+                rest = threading.Timer(REST, self._dismiss, [link])
+                rest.daemon = True
+                rest.start()
             again = False
             if isinstance(error, Died):
                 order.attempts += 1
