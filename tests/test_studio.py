@@ -254,6 +254,12 @@ def test_no_more_is_kept_than_the_shelf_holds(closed, monkeypatch):
     assert list(closed._shelf) == [2, 3, 4]
 
 
+def test_an_empty_room_keeps_no_picture(closed):
+    first = made(closed, partial(exact_scene, SMALL), "key")
+    closed.clear()
+    assert made(closed, partial(exact_scene, SMALL), "key") is not first
+
+
 def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
     monkeypatch.setattr("toydiff.ui.studio.LONG", 0.0)
     flag, one = tmp_path / "flag", Studio(1)

@@ -23,6 +23,7 @@ from toydiff.limits import Limits, limits
 from toydiff.own import Own
 from toydiff.ui.live import ImageRun, Race, Run, Training
 from toydiff.ui.memory import give_back
+from toydiff.ui.studio import studio
 from toydiff.ui.uploads import forget_old
 
 FREED_AFTER = 110.0  # seconds: Streamlit itself lets go of a session after 120
@@ -149,6 +150,9 @@ class Room:
                     freed = True
                     self._gone.pop(key, None)
                     del self._sessions[key]
+            empty = freed and not self._sessions
+        if empty:
+            studio().clear()
         if freed:
             give_back()
 

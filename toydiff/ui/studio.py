@@ -31,7 +31,7 @@ from toydiff.ui.snapshots import Failed
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
-SHELF = 40  # shared pictures: those that are wanted, and those that were made lately
+SHELF = 24  # shared pictures: those that are wanted, and those that were made lately
 PATIENCE = 60.0  # seconds without any painter, after which one that has cost a painter is given up
 LOOK = 0.25  # seconds between two looks at the line
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
@@ -103,6 +103,11 @@ class Studio:
                 order.watched -= 1
                 if not order.watched and order in self._line:
                     self._line.remove(order)
+
+    def clear(self) -> None:
+        """Let go of the pictures that are kept: nobody is there who could ask for them again."""
+        with self._lock:
+            self._shelf.clear()
 
     def ahead(self, order: Order) -> int:
         """How many others come first."""
