@@ -45,6 +45,15 @@ def test_distance_and_spread_are_those_of_the_samples(bench):
     assert cost.spread == pytest.approx(spread(run.end, SMALL.data()))
 
 
+def test_a_picture_is_made_again_only_for_what_it_shows(bench):
+    scene, _ = page.run_scene(bench, SMALL)
+    assert page.run_scene(bench, replace(SMALL, eta=0.5))[0] is scene  # which is a matter of the other film
+    assert page.run_scene(bench, replace(SMALL, particles=9))[0] is not scene
+    switched = page.switches_scene(bench, SMALL, Switches())
+    assert page.switches_scene(bench, replace(SMALL, sampler="heun"), Switches()) is switched
+    assert page.switches_scene(bench, SMALL, Switches(eta=0.5)) is not switched
+
+
 def test_a_bench_travels_with_all_that_it_knows(bench):
     known = bench.cost("ddim", 2)
     other = pickle.loads(pickle.dumps(bench))

@@ -17,7 +17,7 @@ from toydiff.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.runs import check, kept
-from toydiff.ui.studio import made, shared
+from toydiff.ui.studio import made, shared, under
 
 Made = TypeVar("Made")
 PATIENCE = 3  # times as long as a picture may this page take: it shows what it has while it measures
@@ -82,20 +82,21 @@ def measured(bench: Bench, chosen: Cost) -> list[Cost]:
 def run_scene(bench: Bench, experiment: Experiment) -> tuple[Scene, Cost]:
     """The run that the experiment asks for, and what it costs."""
     chosen = cost(bench, experiment.sampler, experiment.steps or experiment.T)
-    return _once("cost-run", bench, draw.run_scene, experiment), chosen
+    key = (experiment.sampler, experiment.steps, experiment.particles)
+    return _once("cost-run", bench, key, draw.run_scene, experiment), chosen
 
 
 def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> tuple[Scene, list[float]]:
     """The three runs of the switches."""
-    return _once("cost-switches", bench, draw.switches_scene, experiment, switches)
+    key = (experiment.particles, *switches)
+    return _once("cost-switches", bench, key, draw.switches_scene, experiment, switches)
 
 
-def _once(name: str, bench: Bench, make: Callable[..., Made], *arguments: object) -> Made:
-    """What `make` makes of a bench, once for these arguments: for all sessions, or for this one if the bench is its
-    own."""
+def _once(name: str, bench: Bench, key: tuple[object, ...], make: Callable[..., Made], *arguments: object) -> Made:
+    """What `make` makes of a bench, once for a key: for all sessions, or for this one if the bench is its own."""
     if bench.trained is None:
-        return shared(make, bench, *arguments)
-    return kept(name, (bench, arguments), lambda: made(make, bench, *arguments))
+        return under((name, bench, *key), make, bench, *arguments)
+    return kept(name, (bench, *key), lambda: made(make, bench, *arguments))
 
 
 def choose(chart: str) -> None:
