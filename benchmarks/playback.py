@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from benchmarks.server import served
 from benchmarks.table import Row, SkippedError, in_turn
 
 if TYPE_CHECKING:
@@ -24,31 +19,6 @@ if TYPE_CHECKING:
 STAGE = Path(__file__).with_name("stage.py")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
 MEASURE = STAGE.with_name("playback.js")
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    """The address of the stage, on a free port of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {"port": port, "address": "127.0.0.1", "headless": "true", "fileWatcherType": "none"}
-    command = [sys.executable, "-m", "streamlit", "run", str(STAGE), *(f"--server.{k}={v}" for k, v in options.items())]
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, cwd=STAGE.parent.parent, stdout=quiet, stderr=quiet)
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        else:
-            raise SkippedError("the Streamlit server did not start")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def visit(browser: Browser, url: str, name: str, watch: float) -> tuple[float, float]:
@@ -77,12 +47,20 @@ def rows(quick: bool = False) -> list[Row]:
     if chromium is None:
         raise SkippedError("Chromium is not installed")
     try:
-        with served() as url, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-            visits = in_turn(rounds, *(partial(visit, browser, url, name, watch) for name in ("player", "plotly")))
+        with (
+            TemporaryDirectory() as folder,
+            served(Path(folder, "log"), str(STAGE)) as server,
+            sync_playwright() as play,
+        ):
+            browser = play.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+            visits = in_turn(
+                rounds, *(partial(visit, browser, server.url, name, watch) for name in ("player", "plotly"))
+            )
             browser.close()
     except Error as error:
         raise SkippedError(error.message.splitlines()[0]) from error
+    except RuntimeError as error:
+        raise SkippedError("the Streamlit server did not start") from error
     ours, theirs = ([median(values) for values in zip(*seen, strict=True)] for seen in visits)
     what = "3 x 256 particles, 101 frames, trails"
     how = f"Plotly frames (SVG scatter) in the same Streamlit page, Chromium without a GPU; median of {rounds} visits"
