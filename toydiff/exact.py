@@ -29,30 +29,29 @@ def cloud(points: Tensor, schedule: Schedule) -> Model:
 class _Cloud(NamedTuple):
     """Data points, ready for products."""
 
-    by_kind: dict[torch.dtype, Tensor]  # (D, N): in this order the products are a fifth faster
-    half_square: Tensor  # (N,) float64
-    largest: Tensor  # of all squared lengths
+    keys: dict[torch.dtype, Tensor]  # (D + 1, N): the points p, and a last row |p|^2 / 2
+    largest: Tensor  # of all |p|^2
 
     @classmethod
     def of(cls, points: Tensor) -> _Cloud:
-        flat = points.flatten(1).double()
-        square = flat.square().sum(1)
-        kinds = (torch.float32, torch.float64)
-        return cls({kind: flat.T.to(kind, copy=True).contiguous() for kind in kinds}, square / 2, square.max())
+        p = points.flatten(1).double().T  # in this order the products are a fifth faster
+        square = p.square().sum(0, keepdim=True)
+        keys = torch.cat([p, square / 2])
+        return cls({kind: keys.to(kind) for kind in (torch.float32, torch.float64)}, square.max())
 
     def guess(self, x: Tensor, a: Tensor) -> Tensor:
-        """(B, D): the mean of x_0 given x_t = x (B, D), with alpha_bar_t = a (B, 1)."""
+        """(B, D): the mean of x_0 given x_t = x (B, D), with alpha_bar_t = a (B, 1). Softmax attention of x to p."""
         ratio = a / (1 - a)  # of signal to noise
         kind = x.dtype if ratio.max() * self.largest < FLOAT32 else torch.float64
-        p = self.by_kind[kind]
-        # the square, expanded; |x|^2 is the same for all p, so it drops out. (B, D) @ (D, N) -> (B, N)
-        closeness = torch.addmm(self.half_square.to(kind), (x / a.sqrt()).to(kind), p, beta=-1)
-        return closeness.mul_(ratio.to(kind)).softmax(1) @ p.T
+        # the square, expanded: x p / sqrt(a) - |p|^2 / 2, times ratio. |x|^2 is the same for all p, so it drops out
+        query = torch.cat([x / a.sqrt(), -torch.ones_like(a)], 1) * ratio
+        keys = self.keys[kind]
+        return (query.to(kind) @ keys).softmax(1) @ keys[:-1].T  # (B, D + 1) @ (D + 1, N) -> (B, N) -> (B, D)
 
 
 @torch.inference_mode()
 def _eps(cloud: _Cloud, schedule: Schedule, x: Tensor, t: Tensor) -> Tensor:
-    rows = max(1, CHUNK // len(cloud.half_square))
+    rows = max(1, CHUNK // cloud.keys[torch.float64].shape[1])
     parts = zip(x.flatten(1).split(rows), schedule.alpha_bar[t].unsqueeze(1).split(rows), strict=True)
     x0 = torch.cat([cloud.guess(*part) for part in parts])
     return schedule.eps(x, x0.to(x.dtype).reshape(x.shape), t)

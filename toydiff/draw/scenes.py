@@ -11,7 +11,7 @@ from toydiff import field, own, trajectory
 from toydiff.draw.scene import Density, Panel, Scene
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
-from toydiff.metrics import coverage, sliced_wasserstein, spread
+from toydiff.metrics import coverages, sliced_wasserstein, spreads
 from toydiff.text import words
 from toydiff.trajectory import Trajectory
 
@@ -79,9 +79,8 @@ def contours(experiment: Experiment) -> Density:
 
 def numbers(run: Trajectory, data: Tensor) -> tuple[str, ...]:
     """The texts under a run: how wide the cloud is and how much of the data it covers, at every frame."""
-    return tuple(
-        words("page.numbers", spread=f"{spread(x, data):.2f}", coverage=f"{coverage(x, data):.0%}") for x in run.x
-    )
+    figures = zip(spreads(run.x, data).tolist(), coverages(run.x, data).tolist(), strict=True)
+    return tuple(words("page.numbers", spread=f"{wide:.2f}", coverage=f"{covered:.0%}") for wide, covered in figures)
 
 
 def stamp(experiment: Experiment, what: str, made_by: str) -> str:
