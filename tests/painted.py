@@ -36,6 +36,14 @@ def until(flag: Path) -> int:
     return os.getpid()
 
 
+def step_by_step(flag: Path) -> Generator[float, None, int]:
+    """The same, but lets others go first."""
+    while not flag.exists():
+        time.sleep(0.01)
+        yield 0.5
+    return os.getpid()
+
+
 def exact_scene(experiment: Experiment) -> Scene:
     return reverse_scene(experiment, experiment.exact(), "x")
 

@@ -10,10 +10,11 @@ from functools import partial
 import pytest
 import torch
 
-from tests.painted import SMALL, die, die_again, exact_scene, place, slowly, until, wrong
+from tests.painted import SMALL, die, die_again, exact_scene, place, slowly, step_by_step, until, wrong
 from tests.test_live import POSIX, wait_for
 from toydiff import own
 from toydiff.draw.costs import Bench
+from toydiff.draw.files import gif, numbers, strip
 from toydiff.draw.scenes import reverse_scene
 from toydiff.exact import cloud
 from toydiff.experiment import Experiment
@@ -231,7 +232,25 @@ def test_many_ask_at_once(studio):
         asker.join(120)
     assert len(found) == 40
     assert not studio._line
-    assert not studio._at_work
+    assert not any(studio._at_work.values())
+
+
+def test_what_tells_how_much_is_done_lets_others_go_first(studio, tmp_path):
+    flag = tmp_path / "flag"
+    with studio.ordered(partial(step_by_step, flag)) as film, studio.ordered(partial(step_by_step, flag)) as other:
+        studio.go_on(film, lambda _: None)
+        with studio.ordered(place) as picture:
+            assert studio._line == [picture, other]
+            assert wait(studio, picture)
+            assert not film.picture.done()
+            assert studio._line == [other]  # of two films, one after the other
+        flag.touch()
+        assert wait(studio, film) == wait(studio, other)
+
+
+def test_what_lets_others_go_first_is_what_takes_a_file_home():
+    assert all(Order(make).patient for make in (gif, strip, partial(gif, None)))
+    assert not any(Order(make).patient for make in (exact_scene, numbers))  # which are there at once
 
 
 def test_whoever_paints_in_place_and_is_called_away_leaves_it_to_the_next(closed):

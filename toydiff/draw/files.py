@@ -19,10 +19,11 @@ def gif(scene: Scene, **options: Any) -> Generator[float, None, bytes]:
     return film.gif(pictures)
 
 
-def strip(scene: Scene, **options: Any) -> bytes:
+def strip(scene: Scene, **options: Any) -> Generator[float, None, bytes]:
     """`film.strip`, a PNG."""
     from toydiff.draw import film
 
+    yield 0.0  # a page that shows a picture comes first
     return film.strip(scene, **options)
 
 

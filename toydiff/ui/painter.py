@@ -1,4 +1,5 @@
-"""A painter: a process that makes the pictures that take long, one after the other, so that the app stays prompt.
+"""A painter: a process that makes the pictures that take long, so that the app stays prompt. One after the other, but
+what tells how much of it is done lets others go first.
 
 `python -m toydiff.ui.painter`, started by `link.py`. It ends when nobody is there to read from.
 """
@@ -16,7 +17,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
@@ -62,13 +62,21 @@ def main() -> None:
     out, held = Out(stream), deque[Own](maxlen=HELD)
     threading.Thread(target=apart.read, args=(source, inbox.put), daemon=True).start()
     threading.Thread(target=out.live, daemon=True).start()
+
+    def paint() -> None:
+        _, _, request, make, brought = inbox.get()
+        held.extend(own.keep(one.name, one.data) for one in brought)
+
+        def tell(share: float) -> None:
+            out.send("share", request, share)
+            while not inbox.empty():
+                paint()
+
+        out.send("answer", request, *painted(make, tell))
+
     with suppress(BrokenPipeError):
         while True:
-            _, _, request, make, brought = inbox.get()
-            held.extend(own.keep(one.name, one.data) for one in brought)
-            picture, error = painted(make, partial(out.send, "share", request))
-            out.send("answer", request, picture, error)
-            del make, brought, picture, error
+            paint()
             give_back()
 
 

@@ -2,17 +2,21 @@
 
 So the app has its hands free for everybody else, and of two people who want the same picture, one waits for it and
 both have it. While there is no painter yet, whoever asks makes it in place.
+
+What is made by a generator is patient: between two of its steps the painter makes another picture, if somebody wants
+one. Whoever takes a film home waits longer, and whoever moves a slider does not wait for that film.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from inspect import isgeneratorfunction
 from math import inf
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -44,6 +48,7 @@ class Order:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make: Callable[[], Any] | None = make  # None: it is made
+        self.patient = isgeneratorfunction(make.func if isinstance(make, partial) else make)
         self.picture = Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
@@ -59,8 +64,8 @@ class Studio:
     def __init__(self, painters: int) -> None:
         self._links = [Link("toydiff.ui.painter") for _ in range(painters)]
         self._reserve, self._rested = Link("toydiff.ui.painter"), inf
-        self._at_work: dict[Link, Order] = {}
-        self._line: deque[Order] = deque()
+        self._at_work: defaultdict[Link, list[Order]] = defaultdict(list)  # two, where the first one is patient
+        self._line: list[Order] = []  # those that are patient come last
         self._shelf: OrderedDict[object, Order] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -95,7 +100,7 @@ class Studio:
                     self._shelf.popitem(last=False)
             order.watched += 1
             if order.asked is None and not order.picture.done() and order not in self._line:
-                self._line.append(order)
+                self._queue(order)
         try:
             yield order
         finally:
@@ -118,8 +123,8 @@ class Studio:
         """Give the first ones in the line to painters that are free. If there is none at all, make this one in place,
         but not if it has cost a painter already; tell: how much of it is done."""
         with self._lock:
-            while self._line and (link := self._idle()) is not None:
-                self._begin(link, self._line.popleft())
+            while self._line and (link := self._free(self._line[0])) is not None:
+                self._begin(link, self._line.pop(0))
             if order.asked is not None or order.picture.done() or self.open:
                 return
             if order.attempts and time.monotonic() - order.since < PATIENCE:  # perhaps there is a painter soon
@@ -139,24 +144,32 @@ class Studio:
             with self._lock:
                 order.asked = None
                 if order.watched > 1:  # whoever comes now finds it in the line
-                    self._line.appendleft(order)
+                    self._queue(order, first=True)
             raise
 
-    def _idle(self) -> Link | None:
-        """A painter that has nothing to do."""
-        idle = [link for link in self._links if link.born and link not in self._at_work]
-        begun = max((one.since for one in self._at_work.values()), default=inf)
-        if not idle and time.monotonic() - begun > LONG:
+    def _queue(self, order: Order, first: bool = False) -> None:
+        self._line.insert(0 if first else len(self._line), order)
+        self._line.sort(key=lambda one: one.patient)
+
+    def _free(self, order: Order) -> Link | None:
+        """A painter that has nothing to do, or only something patient."""
+        free = [link for link in self._links if link.born and self._gives_way(link, order)]
+        begun = max((one.since for orders in self._at_work.values() for one in orders), default=inf)
+        if not free and not order.patient and time.monotonic() - begun > LONG:
             with suppress(OSError):  # the machine has no room for one more
                 self._reserve.start()
-            idle = [self._reserve] if self._reserve.born and self._reserve not in self._at_work else []
-        return idle[0] if idle else None
+            free = [self._reserve] if self._reserve.born and self._gives_way(self._reserve, order) else []
+        return free[0] if free else None
+
+    def _gives_way(self, link: Link, order: Order) -> bool:
+        return not self._at_work[link] or (not order.patient and all(one.patient for one in self._at_work[link]))
 
     def _dismiss(self, link: Link) -> None:
         """End the process of the reserve, if it has had nothing to do."""
         with self._lock:
-            unused = link is self._reserve and link not in self._at_work and time.monotonic() - self._rested >= REST
+            unused = link is self._reserve and not self._at_work[link] and time.monotonic() - self._rested >= REST
             if unused:
+                del self._at_work[link]
                 self._reserve = Link("toydiff.ui.painter")
         if unused:
             link.close()
@@ -168,13 +181,14 @@ class Studio:
         except Exception as error:
             order.picture.set_exception(error)
             return
-        self._at_work[link], order.asked = order, asked
+        order.asked = asked
+        self._at_work[link].append(order)
         asked.add_done_callback(partial(self._answered, link, order))
 
     def _answered(self, link: Link, order: Order, answer: Future[Any]) -> None:
         error = answer.exception()
         with self._lock:
-            del self._at_work[link]
+            self._at_work[link].remove(order)
             if link is self._reserve:
                 self._rested = time.monotonic()
                 rest = threading.Timer(REST, self._dismiss, [link])
@@ -192,11 +206,11 @@ class Studio:
             if again:
                 order.asked = None
                 if order.watched:
-                    self._line.appendleft(order)
+                    self._queue(order, first=True)
             else:  # nothing keeps what it was made of
                 order.picture.share, order.asked, order.make, order.brought = 1.0, order.picture, None, ()
-            if self._line and link.born and link in self._links:
-                self._begin(link, self._line.popleft())
+            if self._line and link.born and link in self._links and self._gives_way(link, self._line[0]):
+                self._begin(link, self._line.pop(0))
         if not again and error is None:
             order.picture.set_result(answer.result())
         elif not again:
