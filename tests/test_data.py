@@ -2,14 +2,18 @@
 
 import inspect
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 from scipy.spatial import cKDTree
+from sklearn import datasets
 
 from toydiff.data import DATASETS, film_spiral, standardized, written
+from toydiff.metrics import Ruler
 
 everyone = pytest.mark.parametrize("name", DATASETS)
 
@@ -64,6 +68,30 @@ def follows(points, line, within):
     """No point is further from the line than `within`, and no part of the line is without points."""
     assert cKDTree(line).query(points)[0].max() < within
     assert cKDTree(points).query(line)[0].max() < within
+
+
+TWINS = {
+    "moons": lambda n: datasets.make_moons(n, noise=0.05, random_state=1)[0],
+    "circles": lambda n: datasets.make_circles(n, factor=0.45, noise=0.03, random_state=1)[0],
+    "swiss-roll": lambda n: datasets.make_swiss_roll(n, noise=0.4, random_state=1)[0][:, [0, 2]],
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_some_are_those_of_scikit_learn(name):
+    twin = standardized(torch.from_numpy(TWINS[name](4000)))
+    ruler = Ruler(twin)
+    assert ruler.ratio(DATASETS[name](4000, 0)) < 1.2
+    assert ruler.ratio(DATASETS["spiral"](4000, 0)) > 2
+
+
+def test_no_cloud_needs_scikit_learn():
+    """It takes a second and 140 MB, in each process that asks for data."""
+    code = (
+        "import sys; from toydiff.data import DATASETS; [make(100, 0) for make in DATASETS.values()]; "
+        "sys.exit('sklearn' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def is_spiral(points):

@@ -582,7 +582,7 @@ def test_a_network_leaves_its_mark_on_the_link():
 
 
 def network_stamp(at: AppTest) -> str:
-    return at.session_state["session"].kept["network-scene"][1].stamp
+    return at.session_state["session"].shown["network-scene"][1].stamp
 
 
 def test_settings_changed_here_are_not_called_a_link():
@@ -609,7 +609,7 @@ def test_one_link_is_one_picture_particle_for_particle():
     for _ in range(2):
         at = open_page("reverse", **NET, predictor="network", trained="150", seed="5")
         fine(press(at, "train-now"))
-        runs.append([panel.trajectory for panel in at.session_state["session"].kept["network-scene"][1].panels])
+        runs.append([panel.trajectory for panel in at.session_state["session"].shown["network-scene"][1].panels])
         runs.append(film(at).header["hash"])
     for first, second in zip(runs[0], runs[2], strict=True):
         assert first.x.equal(second.x)
@@ -634,7 +634,7 @@ def test_a_link_taken_from_the_address_shows_the_same_picture():
 
 def kept(at: AppTest, key: str) -> bytes:
     """The file that a button has made."""
-    _, content = at.session_state["session"].kept[f"{key}-made"]
+    _, content = at.session_state["session"].shown[f"{key}-made"]
     return content
 
 
@@ -663,11 +663,21 @@ def test_making_a_gif_twice_is_harmless():
 
 def test_a_file_whose_making_was_interrupted_is_made_by_the_next_run():
     at = press(open_page("forward", **FAST), "forward-gif")
-    files, gif = at.session_state["session"].kept, kept(at, "forward-gif")
+    files, gif = at.session_state["session"].shown, kept(at, "forward-gif")
     of, _ = files.pop("forward-gif-made")
     files["forward-gif-wanted"] = of, lambda: gif  # as a click leaves it whose run was ended by another click
     assert saves(fine(at.run()), "forward-gif")
     assert "forward-gif-wanted" not in files
+
+
+def test_what_a_page_has_shown_is_let_go_when_another_one_is_opened():
+    at = press(open_page("forward", **FAST), "forward-gif")
+    assert at.session_state["session"].shown
+    fine(at.switch_page("pages/own.py").run())
+    assert not at.session_state["session"].shown
+    fine(at.switch_page("pages/forward.py").run())
+    assert not saves(at, "forward-gif")
+    assert saves(fine(press(at, "forward-gif")), "forward-gif")
 
 
 def test_a_gif_of_another_film_is_not_offered():

@@ -273,6 +273,16 @@ def test_no_more_is_kept_than_the_shelf_holds(closed, monkeypatch):
     assert list(closed._shelf) == [2, 3, 4]
 
 
+def test_few_large_pictures_fill_the_shelf(studio, monkeypatch):
+    monkeypatch.setattr("toydiff.ui.studio.ROOM", 2_500_000)
+    studio.clear()
+    for n in range(4):
+        made(studio, partial(bytes, 1_000_000), n)
+    assert list(studio._shelf) == [2, 3]
+    made(studio, partial(bytes, 5_000_000), "larger than the shelf")
+    assert list(studio._shelf) == ["larger than the shelf"]
+
+
 def test_an_empty_room_keeps_no_picture(closed):
     first = made(closed, partial(exact_scene, SMALL), "key")
     closed.clear()

@@ -37,17 +37,16 @@ def film_spiral(n: int = 100, seed: int = 0) -> Tensor:
 
 def moons(n: int = 2000, seed: int = 0) -> Tensor:
     """(n, 2): two half circles that reach into each other."""
-    from sklearn.datasets import make_moons  # here and below: a second of start-up that only these sets need
-
-    _rng(n, seed)
-    return standardized(torch.from_numpy(make_moons(n, noise=0.05, random_state=seed)[0]))
+    rng = _rng(n, seed)
+    upper = _circle(math.pi * rng.random(n))
+    centre = np.where(np.arange(n)[:, None] % 2, upper, [1, 0.5] - upper)
+    return standardized(torch.from_numpy(centre + 0.05 * rng.normal(size=(n, 2))))
 
 
 def gaussians(n: int = 2000, seed: int = 0) -> Tensor:
     """(n, 2): eight Gaussians on a circle."""
     rng = _rng(n, seed)
-    angle = 2 * math.pi * rng.integers(8, size=n) / 8
-    centre = np.stack([np.cos(angle), np.sin(angle)], 1)
+    centre = _circle(2 * math.pi * rng.integers(8, size=n) / 8)
     return standardized(torch.from_numpy(centre + 0.07 * rng.normal(size=(n, 2))))
 
 
@@ -60,19 +59,19 @@ def checkerboard(n: int = 2000, seed: int = 0) -> Tensor:
 
 
 def swiss_roll(n: int = 2000, seed: int = 0) -> Tensor:
-    """(n, 2): scikit-learn's rolled-up sheet, seen from the side."""
-    from sklearn.datasets import make_swiss_roll
-
-    _rng(n, seed)
-    return standardized(torch.from_numpy(make_swiss_roll(n, noise=0.4, random_state=seed)[0][:, [0, 2]]))
+    """(n, 2): a rolled-up sheet, seen from the side."""
+    rng = _rng(n, seed)
+    angle = 1.5 * math.pi * (1 + 2 * rng.random(n))
+    centre = angle[:, None] * _circle(angle)
+    return standardized(torch.from_numpy(centre + 0.4 * rng.normal(size=(n, 2))))
 
 
 def circles(n: int = 2000, seed: int = 0) -> Tensor:
     """(n, 2): a circle inside a circle."""
-    from sklearn.datasets import make_circles
-
-    _rng(n, seed)
-    return standardized(torch.from_numpy(make_circles(n, factor=0.45, noise=0.03, random_state=seed)[0]))
+    rng = _rng(n, seed)
+    radius = np.where(np.arange(n)[:, None] % 2, 1, 0.45)
+    centre = radius * _circle(2 * math.pi * rng.random(n))
+    return standardized(torch.from_numpy(centre + 0.03 * rng.normal(size=(n, 2))))
 
 
 def letter(n: int = 2000, seed: int = 0) -> Tensor:
@@ -103,6 +102,11 @@ def _arm(u: np.ndarray) -> Tensor:
     """(n, 2): points on the spiral arm; u from 0 (inner end) to 1 (outer end) is an even share of the angle."""
     angle = math.pi / 2 + 5 * math.pi * torch.as_tensor(u)
     return torch.stack([angle * angle.cos(), angle * angle.sin()], 1) / (5.5 * math.pi)
+
+
+def _circle(angle: np.ndarray) -> np.ndarray:
+    """(n, 2): places on the unit circle."""
+    return np.stack([np.cos(angle), np.sin(angle)], 1)
 
 
 def _rng(n: int, seed: int) -> np.random.Generator:

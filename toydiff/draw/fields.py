@@ -127,7 +127,7 @@ def field_scene(truth: Truth, networks: Sequence[Answers], made_by: str) -> tupl
 def _difference(truth: Truth, network: Panel) -> Panel:
     assert network.arrows is not None
     heat = (network.arrows - truth.arrows).norm(dim=2).reshape(-1, ARROWS, ARROWS)
-    nobody = torch.full_like(network.trajectory.x, torch.nan)
+    nobody = torch.full((1, 1, 1), torch.nan).expand_as(network.trajectory.x)
     empty = Trajectory(network.trajectory.t, nobody, nobody, nobody)
     return Panel(words("field.difference"), words("formulas.difference"), empty, network.notes, heat=heat)
 

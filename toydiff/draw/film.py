@@ -238,7 +238,7 @@ def npz(scene: Scene, **more: Any) -> bytes:
     for i, panel in enumerate(scene.panels):
         layers |= {f"{i}.arrows": panel.arrows, f"{i}.heat": panel.heat, f"{i}.still": panel.still}
     if scene.density is not None:
-        layers |= {"density.t": scene.density.t, "density.inside": scene.density.inside}
+        layers |= {"density.t": scene.density.t, "density.inside": scene.density.inside.float()}
     arrays |= {name: layer.numpy() for name, layer in layers.items() if layer is not None}
     file = io.BytesIO()
     np.savez(file, **arrays, **more)
@@ -364,7 +364,7 @@ class _Contours:
 
     def show(self, frame: int) -> None:
         nearest = int((self.density.t - self.ticks[frame]).abs().argmin())
-        inside = self.density.inside[nearest].numpy()
+        inside = self.density.inside[nearest].double().numpy()
         generator = contour_generator(self.centres, self.centres, inside, line_type=LineType.Separate)
         found: list[tuple[Any, float]] = [(line, share) for share in LEVELS for line in generator.lines(share)]
         shares = np.array([share for _, share in found])

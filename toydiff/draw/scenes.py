@@ -74,7 +74,7 @@ def contours(experiment: Experiment) -> Density:
     """q(x_t), exactly: a mixture of one Gaussian per data point."""
     times = torch.linspace(0, experiment.T, min(experiment.T + 1, 64)).round().long()
     pictures = field.density(experiment.data(), experiment.noise_schedule(), times, 64, 3.3)
-    return Density(times, field.mass_inside(pictures).float())
+    return Density(times, field.mass_inside(pictures).half())
 
 
 def numbers(run: Trajectory, data: Tensor) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ def read(source: BinaryIO, take: Callable[[tuple[Any, ...]], None]) -> None:
     """Pass messages on. If the app is gone, by whatever end, so are we, in the middle of whatever we do."""
     try:
         while True:
-            take(pipe.receive(source))
+            message, _ = pipe.receive(source)
+            take(message)
+            del message  # which may be large
     except EOFError:
         pass
     except Exception:

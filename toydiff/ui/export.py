@@ -60,12 +60,12 @@ class Kept(NamedTuple):
 
 def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: object) -> None:
     """A button that makes a file, and beside it, once that is there, one that saves it. `of`: what the file is of; it
-    is forgotten when that is another one.
+    is forgotten when that is another one, or another page is opened.
 
     st.download_button could make it while it is fetched. But Streamlit drops such a file when the page of anybody else
     runs, and in a class that is sooner than a slow line has fetched it.
     """
-    kept, wanted, there = state.session().kept, f"{key}-wanted", f"{key}-made"
+    kept, wanted, there = state.session().shown, f"{key}-wanted", f"{key}-made"
     new = of is None or kept.get(there, (None,))[0] != of
     if st.button(words(file.label), key=key, icon=file.icon, help=words(f"{file.label}_help")) and new:
         kept[wanted] = of, make

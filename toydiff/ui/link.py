@@ -36,6 +36,7 @@ class Answer(Future[Any]):
     """What a worker will say."""
 
     share = 0.0  # of the work, that is done
+    size = 0  # bytes that it took, on its way here
 
 
 class Listener(Protocol):
@@ -151,7 +152,7 @@ class Link:
             process = self._process
             assert process is not None and process.stdout is not None
             try:
-                what, *more = pipe.receive(process.stdout)
+                (what, *more), size = pipe.receive(process.stdout)
             except Exception as error:
                 if self._closed:
                     return
@@ -162,7 +163,7 @@ class Link:
                 continue
             self._heard = time.monotonic()
             with _logged("news that could not be taken in"):
-                self._take(what, *more)
+                self._take(size, what, *more)
             del more
 
     def _look_after(self) -> None:
@@ -175,9 +176,10 @@ class Link:
                     listener.look_after()
                 del listener  # or this thread would keep the last one alive
 
-    def _take(self, what: str, *more: Any) -> None:
+    def _take(self, size: int, what: str, *more: Any) -> None:
         if what == "answer":
-            self._answered(*more)
+            request, value, error = more
+            self._answered(request, value, error, size)
         elif what == "share":
             request, share = more
             if (asked := self._waiting.get(request)) is not None:
@@ -193,10 +195,11 @@ class Link:
             if listener is not None:
                 listener.heard(what, *news)
 
-    def _answered(self, request: int | None, value: object, error: Exception | None) -> None:
+    def _answered(self, request: int | None, value: object, error: Exception | None, size: int = 0) -> None:
         answer = self._waiting.pop(request, None) if request is not None else None
         if answer is None:
             return
+        answer.size = size
         if error is None:
             answer.set_result(value)
         else:

@@ -6,14 +6,26 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-ARENA_MAX = -8  # the number of that setting in malloc.h
+ARENA_MAX, MMAP_THRESHOLD = -8, -3  # the numbers of these settings in malloc.h
 ARENAS = 2
+LARGE = 128 * 1024  # bytes
 
 
 def few_arenas() -> None:
     """Have the threads share their arenas. Elsewhere than on Linux with glibc: nothing."""
+    _set(ARENA_MAX, ARENAS)
+
+
+def large_apart() -> None:
+    """Have everything large, like a film, taken from the machine by itself and given back as soon as it is free. Else
+    the films of a class, made and forgotten, leave holes that stay. Not where something large is needed all the time:
+    to take it costs more than most sums do."""
+    _set(MMAP_THRESHOLD, LARGE)
+
+
+def _set(setting: int, value: int) -> None:
     with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(ARENA_MAX, ARENAS)
+        ctypes.CDLL(None).mallopt(setting, value)
 
 
 def give_back() -> None:

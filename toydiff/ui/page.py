@@ -78,7 +78,7 @@ def _let_in(lesson: str) -> None:
         st.stop()
     prepare()
     mine = state.session()
-    mine.page = lesson
+    mine.turn(lesson)
     teacher.recognize()
     if room.full(mine) and not teacher.known():
         st.markdown(f"# {words(f'titles.{lesson}')}")

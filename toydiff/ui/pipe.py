@@ -46,12 +46,12 @@ def send(stream: IO[bytes], message: object) -> None:
     stream.flush()
 
 
-def receive(stream: IO) -> Any:
-    """The next message; waits for it. EOFError if there will be none."""
+def receive(stream: IO) -> tuple[Any, int]:
+    """The next message, and its bytes; waits for it. EOFError if there will be none."""
     (count,) = struct.unpack("<Q", _exactly(stream, 8))
     sizes = struct.unpack(f"<{count}Q", _exactly(stream, 8 * count))
     content, *buffers = (_exactly(stream, size) for size in sizes)
-    return pickle.loads(content, buffers=buffers)
+    return pickle.loads(content, buffers=buffers), sum(sizes)
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytearray:

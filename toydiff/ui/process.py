@@ -8,7 +8,7 @@ import streamlit as st
 import torch
 
 from toydiff.ui import live
-from toydiff.ui.memory import few_arenas
+from toydiff.ui.memory import few_arenas, large_apart
 from toydiff.ui.studio import studio
 
 
@@ -22,6 +22,7 @@ def prepare() -> None:
     in .streamlit/config.toml.)
     """
     few_arenas()
+    large_apart()
     live.prepare()
     studio().start()
     torch.set_num_threads(1)

@@ -59,17 +59,24 @@ def _check_ways(experiment: Experiment, predictor: str) -> None:
 def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
     """The three ways down with the network of this session, kept until settings or network change."""
     _check_ways(experiment, "network")
-
     made_by = words("page.network", steps=f"{steps:,}")
-    return kept("network-scene", (experiment, steps), lambda: made(reverse_scene, experiment, model, made_by))
+    return shown("network-scene", (experiment, steps), lambda: made(reverse_scene, experiment, model, made_by))
 
 
 def kept(name: str, key: object, make: Callable[[], Kept]) -> Kept:
     """What `make` makes, kept in this session under a name until its key is another one."""
-    memory: tuple[object, Kept] | None = state.session().kept.get(name)
-    if memory is None or memory[0] != key:
-        memory = state.session().kept[name] = (key, make())
-    return memory[1]
+    return _remembered(state.session().kept, name, key, make)
+
+
+def shown(name: str, key: object, make: Callable[[], Kept]) -> Kept:
+    """The same, but only until another page is opened: for films."""
+    return _remembered(state.session().shown, name, key, make)
+
+
+def _remembered(memory: dict[str, tuple[object, Kept]], name: str, key: object, make: Callable[[], Kept]) -> Kept:
+    if name not in memory or memory[name][0] != key:
+        memory[name] = key, make()
+    return memory[name][1]
 
 
 def truth(experiment: Experiment) -> Truth:
@@ -86,7 +93,7 @@ def fields(
     """`draw.fields.field_scene` of these networks, kept in this session under a name. by: whose networks they are, and
     after how many steps."""
     best = truth(experiment)
-    return kept(name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by))
+    return shown(name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by))
 
 
 def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:

@@ -40,7 +40,8 @@ class Session:
     image_runs: dict[ImageExperiment, ImageRun] = field(default_factory=dict)  # the newest last
     races: dict[str, Race] = field(default_factory=dict)  # each under the name that its page gave it
     brought: dict[str, Own] = field(default_factory=dict)  # the oldest first
-    kept: dict[str, Any] = field(default_factory=dict)  # what pages have computed or made for it
+    kept: dict[str, Any] = field(default_factory=dict)  # what pages have computed for it
+    shown: dict[str, Any] = field(default_factory=dict)  # films and files of the page that it looks at
     experiment: Experiment | None = None  # what it looks at
     page: str = ""
     seated: bool = False  # has one of the places for those who train
@@ -58,6 +59,12 @@ class Session:
         """Whether there is anything to lose."""
         return any(training.step > 0 or training.running for training in self.trainings())
 
+    def turn(self, page: str) -> None:
+        """It looks at this page now. What the last one showed is large, and soon made again."""
+        if page != self.page:
+            self.shown.clear()
+        self.page = page
+
     def free(self) -> None:
         """Let go of everything."""
         for training in self.trainings():
@@ -67,6 +74,7 @@ class Session:
         self.races.clear()
         self.brought.clear()
         self.kept.clear()
+        self.shown.clear()
 
 
 def _connected(visit: str) -> bool:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from inspect import isgeneratorfunction
@@ -35,7 +34,7 @@ from toydiff.ui.snapshots import Failed
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
-SHELF = 24  # shared pictures: those that are wanted, and those that were made lately
+SHELF, ROOM = 16, 80_000_000  # shared pictures: those that are wanted, and those that were made lately; their bytes
 PATIENCE = 60.0  # seconds without any painter, after which one that has cost a painter is given up
 LOOK = 0.25  # seconds between two looks at the line
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
@@ -96,8 +95,7 @@ class Studio:
                     self._shelf[key] = order
             if key is not None:
                 self._shelf.move_to_end(key)
-                while len(self._shelf) > SHELF:
-                    self._shelf.popitem(last=False)
+                self._tidy()
             order.watched += 1
             if order.asked is None and not order.picture.done() and order not in self._line:
                 self._queue(order)
@@ -113,6 +111,12 @@ class Studio:
         """Let go of the pictures that are kept: nobody is there who could ask for them again."""
         with self._lock:
             self._shelf.clear()
+
+    def _tidy(self) -> None:
+        while len(self._shelf) > SHELF or (
+            len(self._shelf) > 1 and sum(order.picture.size for order in self._shelf.values()) > ROOM
+        ):
+            self._shelf.popitem(last=False)
 
     def ahead(self, order: Order) -> int:
         """How many others come first."""
@@ -185,7 +189,7 @@ class Studio:
         self._at_work[link].append(order)
         asked.add_done_callback(partial(self._answered, link, order))
 
-    def _answered(self, link: Link, order: Order, answer: Future[Any]) -> None:
+    def _answered(self, link: Link, order: Order, answer: Answer) -> None:
         error = answer.exception()
         with self._lock:
             self._at_work[link].remove(order)
@@ -209,6 +213,8 @@ class Studio:
                     self._queue(order, first=True)
             else:  # nothing keeps what it was made of
                 order.picture.share, order.asked, order.make, order.brought = 1.0, order.picture, None, ()
+                order.picture.size = answer.size
+                self._tidy()
             if self._line and link.born and link in self._links and self._gives_way(link, self._line[0]):
                 self._begin(link, self._line.pop(0))
         if not again and error is None:
