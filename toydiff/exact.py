@@ -42,19 +42,21 @@ class _Cloud(NamedTuple):
     def guess(self, x: Tensor, a: Tensor) -> Tensor:
         """(B, D): the mean of x_0 given x_t = x (B, D), with alpha_bar_t = a (B, 1). Softmax attention of x to p."""
         ratio = a / (1 - a)  # of signal to noise
-        kind = x.dtype if ratio.max() * self.largest < FLOAT32 else torch.float64
         # the square, expanded: x p / sqrt(a) - |p|^2 / 2, times ratio. |x|^2 is the same for all p, so it drops out
         query = torch.cat([x / a.sqrt(), -torch.ones_like(a)], 1) * ratio
-        keys = self.keys[kind]
-        return (query.to(kind) @ keys).softmax(1) @ keys[:-1].T  # (B, D + 1) @ (D + 1, N) -> (B, N) -> (B, D)
+        rows = max(1, CHUNK // self.keys[torch.float64].shape[1])
+        parts = zip(query.split(rows), ratio.split(rows), strict=True)
+        return torch.cat([self._attend(part, ratio.max(), x.dtype) for part, ratio in parts]).to(x.dtype)
+
+    def _attend(self, query: Tensor, ratio: Tensor, kind: torch.dtype) -> Tensor:
+        keys = self.keys[kind if ratio * self.largest < FLOAT32 else torch.float64]
+        return (query.to(keys.dtype) @ keys).softmax(1) @ keys[:-1].T  # (B, D + 1) -> (B, N) -> (B, D)
 
 
 @torch.inference_mode()
 def _eps(cloud: _Cloud, schedule: Schedule, x: Tensor, t: Tensor) -> Tensor:
-    rows = max(1, CHUNK // cloud.keys[torch.float64].shape[1])
-    parts = zip(x.flatten(1).split(rows), schedule.alpha_bar[t].unsqueeze(1).split(rows), strict=True)
-    x0 = torch.cat([cloud.guess(*part) for part in parts])
-    return schedule.eps(x, x0.to(x.dtype).reshape(x.shape), t)
+    x0 = cloud.guess(x.flatten(1), schedule.alpha_bar[t].unsqueeze(1))
+    return schedule.eps(x, x0.reshape(x.shape), t)
 
 
 def gaussian(mean: Tensor, std: float, schedule: Schedule) -> Model:

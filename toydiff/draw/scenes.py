@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -72,6 +73,12 @@ def forward_scene(experiment: Experiment) -> tuple[Scene, list[float], list[floa
 
 def contours(experiment: Experiment) -> Density:
     """q(x_t), exactly: a mixture of one Gaussian per data point."""
+    names = "dataset", "points", "seed", "schedule", "T", "strength"
+    return _contours(Experiment(**{name: getattr(experiment, name) for name in names}))
+
+
+@lru_cache(maxsize=16)
+def _contours(experiment: Experiment) -> Density:
     times = torch.linspace(0, experiment.T, min(experiment.T + 1, 64)).round().long()
     pictures = field.density(experiment.data(), experiment.noise_schedule(), times, 64, 3.3)
     return Density(times, field.mass_inside(pictures).half())
