@@ -59,8 +59,10 @@ def judged(points: Sequence[tuple[int, float]], floor: float, title: str, axis: 
     return _quickly([curve], _learning(title, axis, floor, floor_name, range=(0, 1.05), tickformat=".0%"))
 
 
-def _curve(mode: str, name: str, x: Sequence[float], y: Sequence[float], colour: str) -> dict[str, Any]:
-    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": 2}}
+def _curve(
+    mode: str, name: str, x: Sequence[float], y: Sequence[float], colour: str, *, width: int = 2
+) -> dict[str, Any]:
+    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": width}}
 
 
 def _quickly(traces: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
@@ -171,12 +173,18 @@ def _racing(
 
 def over_t(times: Tensor, curves: Mapping[str, Tensor], title: str) -> go.Figure:
     """Numbers at each time, name -> (F,), over t (F,)."""
+    traces = [
+        _curve("lines", name, times.tolist(), values.tolist(), colour, width=3)
+        for (name, values), colour in zip(curves.items(), LANES, strict=False)
+    ]
+    return _quickly(traces, _from_0_to(int(times.max()), title, len(curves) > 1))
+
+
+@lru_cache(maxsize=64)
+def _from_0_to(T: int, title: str, legend: bool) -> dict[str, Any]:
     figure = go.Figure()
-    for (name, values), colour in zip(curves.items(), LANES, strict=False):
-        line = {"color": colour, "width": 3}
-        figure.add_scatter(x=times.numpy(), y=values.numpy(), mode="lines", name=name, line=line)
-    figure.update_xaxes(
-        range=[0, int(times.max())], title={"text": "t", "standoff": 0}, showgrid=False, fixedrange=True
-    )
+    figure.update_xaxes(range=[0, T], title={"text": "t", "standoff": 0}, showgrid=False, fixedrange=True)
     figure.update_yaxes(rangemode="tozero", fixedrange=True)
-    return _plain(figure, 230).update_layout(title_text=title, showlegend=len(curves) > 1)
+    _plain(figure, 230).update_layout(title_text=title, showlegend=legend)
+    layout: dict[str, Any] = figure.to_dict()["layout"]
+    return layout

@@ -84,9 +84,10 @@ def pack(
         header["density"] = {"t": scene.density.t.tolist(), **_cells(scene.density.inside, 1, body)}
     # The hash of everything else: a rerun of the page with the same film must not restart it.
     text = json.dumps(header, ensure_ascii=False)
-    header["hash"] = hashlib.blake2b(text.encode() + body.data, digest_size=8).hexdigest()
+    data = body.data
+    header["hash"] = hashlib.blake2b(text.encode() + data, digest_size=8).hexdigest()
     head = _padded(json.dumps(header, ensure_ascii=False).encode(), b" ")
-    return len(head).to_bytes(4, "little") + head + body.data
+    return len(head).to_bytes(4, "little") + head + data
 
 
 def quantised(positions: Tensor, half_width: float) -> np.ndarray:
@@ -149,13 +150,19 @@ class _Body:
     """The arrays, one after the other."""
 
     def __init__(self) -> None:
-        self.data = b""
+        self._parts: list[bytes] = []
+        self._end = 0
 
     def add(self, array: np.ndarray) -> int:
         """Append an array; returns the byte at which it starts."""
-        start = len(self.data)
-        self.data += _padded(array.tobytes(), b"\0")
+        start = self._end
+        self._parts.append(_padded(array.tobytes(), b"\0"))
+        self._end += len(self._parts[-1])
         return start
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._parts)
 
 
 def _padded(data: bytes, filler: bytes) -> bytes:
