@@ -5,6 +5,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
@@ -21,7 +22,7 @@ from toydiff.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import link
 from toydiff.ui.snapshots import Failed
-from toydiff.ui.studio import Order, Studio
+from toydiff.ui.studio import PATIENCE, Order, Studio
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +210,7 @@ def test_whoever_comes_while_the_maker_is_called_away_has_it_made(closed):
 
 
 def test_a_picture_that_has_cost_the_last_painter_is_given_up(closed, monkeypatch):
-    monkeypatch.setattr("toydiff.ui.studio.PATIENCE", 0.0)
+    monkeypatch.setattr("toydiff.ui.studio.GIVE_UP", 0.0)
     with closed.ordered(place) as order:
         order.attempts, order.since = 1, 0.0
         with pytest.raises(Failed, match="stopped twice"):
@@ -235,7 +236,8 @@ def test_many_ask_at_once(studio):
     assert not any(studio._at_work.values())
 
 
-def test_what_tells_how_much_is_done_lets_others_go_first(studio, tmp_path):
+def test_a_film_lets_others_go_first(studio, tmp_path, monkeypatch):
+    monkeypatch.setitem(PATIENCE, step_by_step, 2)
     flag = tmp_path / "flag"
     with studio.ordered(partial(step_by_step, flag)) as film, studio.ordered(partial(step_by_step, flag)) as other:
         studio.go_on(film, lambda _: None)
@@ -248,9 +250,13 @@ def test_what_tells_how_much_is_done_lets_others_go_first(studio, tmp_path):
         assert wait(studio, film) == wait(studio, other)
 
 
-def test_what_lets_others_go_first_is_what_takes_a_file_home():
-    assert all(Order(make).patient for make in (gif, strip, partial(gif, None)))
-    assert not any(Order(make).patient for make in (exact_scene, numbers))  # which are there at once
+def test_what_a_page_shows_comes_first_and_films_last(closed):
+    with ExitStack() as stack:
+        makers = gif, exact_scene, strip, gif, numbers, strip, exact_scene
+        for make in makers:
+            stack.enter_context(closed.ordered(partial(make, None)))
+        order = [one.make.func for one in closed._line]
+    assert order == [exact_scene, numbers, exact_scene, strip, strip, gif, gif]
 
 
 def test_whoever_paints_in_place_and_is_called_away_leaves_it_to_the_next(closed):

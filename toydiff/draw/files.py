@@ -19,11 +19,10 @@ def gif(scene: Scene, **options: Any) -> Generator[float, None, bytes]:
     return film.gif(pictures)
 
 
-def strip(scene: Scene, **options: Any) -> Generator[float, None, bytes]:
+def strip(scene: Scene, **options: Any) -> bytes:
     """`film.strip`, a PNG."""
     from toydiff.draw import film
 
-    yield 0.0  # a page that shows a picture comes first
     return film.strip(scene, **options)
 
 

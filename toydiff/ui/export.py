@@ -40,10 +40,10 @@ def film_with_export(
         of = None if grows or lives else (scene, shown, theme)
         gif = Kept(f"{name}.gif", "image/gif", ":material/movie:", "export.make")
         whole, look = _whole_look(scene, shown), _look(scene, shown)
-        draw, cut = (cast(Callable[..., bytes], make) for make in (files.gif, files.strip))
+        draw = cast(Callable[..., bytes], files.gif)
         made_on_demand(gif, lambda: shared(draw, scene, theme=theme, **whole), key=f"{key}-gif", of=of)
         strip = Kept(f"{name}.png", "image/png", ":material/view_column:", "export.strip")
-        made_on_demand(strip, lambda: made(cut, scene, theme=theme, **look), key=f"{key}-strip", of=of)
+        made_on_demand(strip, lambda: made(files.strip, scene, theme=theme, **look), key=f"{key}-strip", of=of)
         numbers = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
         made_on_demand(numbers, lambda: made(files.numbers, scene), key=f"{key}-npz", of=of)
     return shown

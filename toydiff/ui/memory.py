@@ -6,9 +6,9 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-ARENA_MAX, MMAP_THRESHOLD = -8, -3  # the numbers of these settings in malloc.h
+ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # the numbers of these settings in malloc.h
 ARENAS = 2
-LARGE = 128 * 1024  # bytes
+LARGE, SPARE = 128 * 1024, 32 * 1024**2  # bytes
 
 
 def few_arenas() -> None:
@@ -21,6 +21,7 @@ def large_apart() -> None:
     the films of a class, made and forgotten, leave holes that stay. Not where something large is needed all the time:
     to take it costs more than most sums do."""
     _set(MMAP_THRESHOLD, LARGE)
+    _set(TRIM_THRESHOLD, SPARE)
 
 
 def _set(setting: int, value: int) -> None:

@@ -3,8 +3,8 @@
 So the app has its hands free for everybody else, and of two people who want the same picture, one waits for it and
 both have it. While there is no painter yet, whoever asks makes it in place.
 
-What is made by a generator is patient: between two of its steps the painter makes another picture, if somebody wants
-one. Whoever takes a film home waits longer, and whoever moves a slider does not wait for that film.
+What a page shows comes first, then what somebody takes home, and a film last: between two of its frames the painter
+makes what comes before. So whoever moves a slider does not wait for the film of another one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from inspect import isgeneratorfunction
 from math import inf
 from typing import Any, ParamSpec, TypeVar, cast
 
 import streamlit as st
 
 from toydiff import own
+from toydiff.draw import files
 from toydiff.limits import limits
 from toydiff.own import Gone, Own
 from toydiff.settings import Settings
@@ -35,7 +35,8 @@ Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 SHELF, ROOM = 16, 80_000_000  # shared pictures: those that are wanted, and those that were made lately; their bytes
-PATIENCE = 60.0  # seconds without any painter, after which one that has cost a painter is given up
+GIVE_UP = 60.0  # seconds without any painter, after which one that has cost a painter is given up
+PATIENCE: dict[object, int] = {files.strip: 1, files.gif: 2}  # of everything else: none
 LOOK = 0.25  # seconds between two looks at the line
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
 REST = 30.0  # seconds after which a reserve that has nothing to do is let go
@@ -47,7 +48,7 @@ class Order:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make: Callable[[], Any] | None = make  # None: it is made
-        self.patient = isgeneratorfunction(make.func if isinstance(make, partial) else make)
+        self.patience = PATIENCE.get(make.func if isinstance(make, partial) else make, 0)
         self.picture = Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
@@ -63,8 +64,10 @@ class Studio:
     def __init__(self, painters: int) -> None:
         self._links = [Link("toydiff.ui.painter") for _ in range(painters)]
         self._reserve, self._rested = Link("toydiff.ui.painter"), inf
-        self._at_work: defaultdict[Link, list[Order]] = defaultdict(list)  # two, where the first one is patient
-        self._line: list[Order] = []  # those that are patient come last
+        self._at_work: defaultdict[Link, list[Order]] = defaultdict(
+            list
+        )  # the last one, before which the others stand back
+        self._line: list[Order] = []  # the most patient come last
         self._shelf: OrderedDict[object, Order] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -131,7 +134,7 @@ class Studio:
                 self._begin(link, self._line.pop(0))
             if order.asked is not None or order.picture.done() or self.open:
                 return
-            if order.attempts and time.monotonic() - order.since < PATIENCE:  # perhaps there is a painter soon
+            if order.attempts and time.monotonic() - order.since < GIVE_UP:  # perhaps there is a painter soon
                 return
             self._line.remove(order)
             if order.attempts:
@@ -153,20 +156,20 @@ class Studio:
 
     def _queue(self, order: Order, first: bool = False) -> None:
         self._line.insert(0 if first else len(self._line), order)
-        self._line.sort(key=lambda one: one.patient)
+        self._line.sort(key=lambda one: one.patience)
 
     def _free(self, order: Order) -> Link | None:
-        """A painter that has nothing to do, or only something patient."""
+        """A painter that has nothing to do, or only something more patient."""
         free = [link for link in self._links if link.born and self._gives_way(link, order)]
         begun = max((one.since for orders in self._at_work.values() for one in orders), default=inf)
-        if not free and not order.patient and time.monotonic() - begun > LONG:
+        if not free and not order.patience and time.monotonic() - begun > LONG:
             with suppress(OSError):  # the machine has no room for one more
                 self._reserve.start()
             free = [self._reserve] if self._reserve.born and self._gives_way(self._reserve, order) else []
         return free[0] if free else None
 
     def _gives_way(self, link: Link, order: Order) -> bool:
-        return not self._at_work[link] or (not order.patient and all(one.patient for one in self._at_work[link]))
+        return all(one.patience > order.patience for one in self._at_work[link])
 
     def _dismiss(self, link: Link) -> None:
         """End the process of the reserve, if it has had nothing to do."""
