@@ -37,6 +37,7 @@ from toydiff.text import words
 ARRIVAL = 10.0  # seconds in which the class arrives
 THINK = (2.0, 8.0)  # seconds between two acts
 LOOK = 1.0  # seconds that a training pauses
+MOMENT = 10.0  # seconds that somebody looks for a file that should be there
 BARE = 4.0  # seconds of training without an app
 STAY = (60.0, 240.0)  # seconds that a student of the soak stays
 EMPTY = 150.0  # seconds after the last one has left: the server keeps a session for two minutes
@@ -169,10 +170,14 @@ def _missing(student: Student, what: str) -> None:
 
 
 async def _download(student: Student, rng: Random, act: str, kind: str) -> None:
-    """A file of this kind that has been made."""
-    begins = words("export.save_file", kind=kind, size="").split("(")[0]
-    found = [button for button in student.controls() if isinstance(button, DownloadButton)]
-    found = [button for button in found if button.label.startswith(begins)]
+    """A file of this kind that has been made, or will be there in a moment."""
+    begins, end = words("export.save_file", kind=kind, size="").split("(")[0], perf_counter() + MOMENT
+    found: list[DownloadButton] = []
+    while not found and perf_counter() < end:
+        buttons = [button for button in student.controls() if isinstance(button, DownloadButton)]
+        found = [button for button in buttons if button.label.startswith(begins)]
+        if not found:
+            await asyncio.sleep(LOOK / 10)
     try:
         content = await student.download(rng.choice(found), act) if found else b""
     except OSError as error:

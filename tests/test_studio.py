@@ -11,18 +11,17 @@ from functools import partial
 import pytest
 import torch
 
-from tests.painted import SMALL, die, die_again, exact_scene, place, slowly, step_by_step, until, wrong
+from tests.painted import SMALL, die, die_again, exact_scene, place, slowly, step_by_step, until, worked, wrong
 from tests.test_live import POSIX, wait_for
 from toydiff import own
 from toydiff.draw.costs import Bench
-from toydiff.draw.files import gif, numbers, strip
 from toydiff.draw.scenes import reverse_scene
 from toydiff.exact import cloud
 from toydiff.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import link
 from toydiff.ui.snapshots import Failed
-from toydiff.ui.studio import PATIENCE, Order, Studio
+from toydiff.ui.studio import Order, Studio
 
 
 @pytest.fixture(scope="module")
@@ -236,13 +235,12 @@ def test_many_ask_at_once(studio):
     assert not any(studio._at_work.values())
 
 
-def test_a_film_lets_others_go_first(studio, tmp_path, monkeypatch):
-    monkeypatch.setitem(PATIENCE, step_by_step, 2)
+def test_a_film_lets_others_go_between(studio, tmp_path):
     flag = tmp_path / "flag"
     with studio.ordered(partial(step_by_step, flag)) as film, studio.ordered(partial(step_by_step, flag)) as other:
         studio.go_on(film, lambda _: None)
         with studio.ordered(place) as picture:
-            assert studio._line == [picture, other]
+            assert [studio.ahead(order) for order in (film, other, picture)] == [0, 0, 0]
             assert wait(studio, picture)
             assert not film.picture.done()
             assert studio._line == [other]  # of two films, one after the other
@@ -250,13 +248,31 @@ def test_a_film_lets_others_go_first(studio, tmp_path, monkeypatch):
         assert wait(studio, film) == wait(studio, other)
 
 
-def test_what_a_page_shows_comes_first_and_films_last(closed):
+def test_a_film_is_begun_however_many_others_wait(studio, tmp_path):
+    flag, ready = tmp_path / "flag", tmp_path / "ready"
+    ready.touch()
     with ExitStack() as stack:
-        makers = gif, exact_scene, strip, gif, numbers, strip, exact_scene
-        for make in makers:
-            stack.enter_context(closed.ordered(partial(make, None)))
-        order = [one.make.func for one in closed._line]
-    assert order == [exact_scene, numbers, exact_scene, strip, strip, gif, gif]
+        first = stack.enter_context(studio.ordered(partial(until, flag)))
+        others = [stack.enter_context(studio.ordered(partial(time.sleep, 0.3))) for _ in range(9)]
+        studio.go_on(first, lambda _: None)
+        film = stack.enter_context(studio.ordered(partial(step_by_step, ready)))
+        studio.go_on(film, lambda _: None)
+        flag.touch()
+        wait(studio, film)
+        assert not others[-1].picture.done()
+
+
+def test_others_take_no_more_of_the_time_than_a_film(studio, tmp_path):
+    flag, seconds = tmp_path / "flag", []
+    with studio.ordered(partial(worked, flag)) as film:
+        studio.go_on(film, lambda _: None)
+        for _ in range(4):
+            began = time.monotonic()
+            made(studio, partial(time.sleep, 0.2))
+            seconds.append(time.monotonic() - began)
+        flag.touch()
+        assert wait(studio, film) > 0.5  # seconds at work on it, while the others were made
+    assert min(seconds[1:]) > 0.3
 
 
 def test_whoever_paints_in_place_and_is_called_away_leaves_it_to_the_next(closed):

@@ -64,11 +64,18 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
 
     st.download_button could make it while it is fetched. But Streamlit drops such a file when the page of anybody else
     runs, and in a class that is sooner than a slow line has fetched it.
+
+    The click is noted by a callback: the fragment that it belongs to may be gone when its turn comes, if the one around
+    it was drawn anew. Whoever draws it next makes the file.
     """
     kept, wanted, there = state.session().shown, f"{key}-wanted", f"{key}-made"
     new = of is None or kept.get(there, (None,))[0] != of
-    if st.button(words(file.label), key=key, icon=file.icon, help=words(f"{file.label}_help")) and new:
-        kept[wanted] = of, make
+
+    def want() -> None:
+        if new:
+            kept[wanted] = of, make
+
+    st.button(words(file.label), key=key, icon=file.icon, help=words(f"{file.label}_help"), on_click=want)
     was_of, make_it = kept.pop(wanted, (None, None))
     if make_it is not None and was_of == of:
         try:

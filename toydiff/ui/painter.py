@@ -1,5 +1,5 @@
 """A painter: a process that makes the pictures that take long, so that the app stays prompt. One after the other, but
-what tells how much of it is done lets others go first.
+what tells how much of it is done lets others go between.
 
 `python -m toydiff.ui.painter`, started by `link.py`. It ends when nobody is there to read from.
 """
@@ -67,10 +67,16 @@ def main() -> None:
         _, _, request, make, brought = inbox.get()
         held.extend(own.keep(one.name, one.data) for one in brought)
 
+        busy_until = time.monotonic()
+
         def tell(share: float) -> None:
+            nonlocal busy_until
             out.send("share", request, share)
-            while not inbox.empty():
+            began = time.monotonic()
+            if began >= busy_until and not inbox.empty():
                 paint()
+                now = time.monotonic()
+                busy_until = now + (now - began)  # as long for this one
 
         out.send("answer", request, *painted(make, tell))
 

@@ -3,8 +3,9 @@
 So the app has its hands free for everybody else, and of two people who want the same picture, one waits for it and
 both have it. While there is no painter yet, whoever asks makes it in place.
 
-What a page shows comes first, then what somebody takes home, and a film last: between two of its frames the painter
-makes what comes before. So whoever moves a slider does not wait for the film of another one.
+What a generator makes, a film, is long. Between two of its frames the painter makes another picture, if there is one,
+then works as long for the film. So whoever moves a slider does not wait for a whole film of somebody else's, and in a
+busy class films are finished all the same.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from inspect import isgeneratorfunction
 from math import inf
 from typing import Any, ParamSpec, TypeVar, cast
 
 import streamlit as st
 
 from toydiff import own
-from toydiff.draw import files
 from toydiff.limits import limits
 from toydiff.own import Gone, Own
 from toydiff.settings import Settings
@@ -36,7 +37,6 @@ Made = TypeVar("Made")
 
 SHELF, ROOM = 16, 80_000_000  # shared pictures: those that are wanted, and those that were made lately; their bytes
 GIVE_UP = 60.0  # seconds without any painter, after which one that has cost a painter is given up
-PATIENCE: dict[object, int] = {files.strip: 1, files.gif: 2}  # of everything else: none
 LOOK = 0.25  # seconds between two looks at the line
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
 REST = 30.0  # seconds after which a reserve that has nothing to do is let go
@@ -48,7 +48,7 @@ class Order:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make: Callable[[], Any] | None = make  # None: it is made
-        self.patience = PATIENCE.get(make.func if isinstance(make, partial) else make, 0)
+        self.long = isgeneratorfunction(make.func if isinstance(make, partial) else make)
         self.picture = Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
@@ -64,10 +64,8 @@ class Studio:
     def __init__(self, painters: int) -> None:
         self._links = [Link("toydiff.ui.painter") for _ in range(painters)]
         self._reserve, self._rested = Link("toydiff.ui.painter"), inf
-        self._at_work: defaultdict[Link, list[Order]] = defaultdict(
-            list
-        )  # the last one, before which the others stand back
-        self._line: list[Order] = []  # the most patient come last
+        self._at_work: defaultdict[Link, list[Order]] = defaultdict(list)  # at most one that is long, and one other
+        self._line: list[Order] = []
         self._shelf: OrderedDict[object, Order] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -124,14 +122,15 @@ class Studio:
     def ahead(self, order: Order) -> int:
         """How many others come first."""
         with self._lock:
-            return self._line.index(order) if order in self._line else 0
+            if order not in self._line:
+                return 0
+            return sum(one.long == order.long for one in self._line[: self._line.index(order)])
 
     def go_on(self, order: Order, tell: Callable[[float], object]) -> None:
         """Give the first ones in the line to painters that are free. If there is none at all, make this one in place,
         but not if it has cost a painter already; tell: how much of it is done."""
         with self._lock:
-            while self._line and (link := self._free(self._line[0])) is not None:
-                self._begin(link, self._line.pop(0))
+            self._hand_out()
             if order.asked is not None or order.picture.done() or self.open:
                 return
             if order.attempts and time.monotonic() - order.since < GIVE_UP:  # perhaps there is a painter soon
@@ -156,20 +155,27 @@ class Studio:
 
     def _queue(self, order: Order, first: bool = False) -> None:
         self._line.insert(0 if first else len(self._line), order)
-        self._line.sort(key=lambda one: one.patience)
+
+    def _hand_out(self) -> None:
+        """Give what can be begun to painters."""
+        for order in list(self._line):
+            link = self._free(order)
+            if link is not None:
+                self._line.remove(order)
+                self._begin(link, order)
 
     def _free(self, order: Order) -> Link | None:
-        """A painter that has nothing to do, or only something more patient."""
-        free = [link for link in self._links if link.born and self._gives_way(link, order)]
+        """A painter that can begin with this one."""
+        free = [link for link in self._links if link.born and self._has_room(link, order)]
         begun = max((one.since for orders in self._at_work.values() for one in orders), default=inf)
-        if not free and not order.patience and time.monotonic() - begun > LONG:
+        if not free and not order.long and time.monotonic() - begun > LONG:
             with suppress(OSError):  # the machine has no room for one more
                 self._reserve.start()
-            free = [self._reserve] if self._reserve.born and self._gives_way(self._reserve, order) else []
+            free = [self._reserve] if self._reserve.born and self._has_room(self._reserve, order) else []
         return free[0] if free else None
 
-    def _gives_way(self, link: Link, order: Order) -> bool:
-        return all(one.patience > order.patience for one in self._at_work[link])
+    def _has_room(self, link: Link, order: Order) -> bool:
+        return all(one.long != order.long for one in self._at_work[link])
 
     def _dismiss(self, link: Link) -> None:
         """End the process of the reserve, if it has had nothing to do."""
@@ -218,8 +224,7 @@ class Studio:
                 order.picture.share, order.asked, order.make, order.brought = 1.0, order.picture, None, ()
                 order.picture.size = answer.size
                 self._tidy()
-            if self._line and link.born and link in self._links and self._gives_way(link, self._line[0]):
-                self._begin(link, self._line.pop(0))
+            self._hand_out()
         if not again and error is None:
             order.picture.set_result(answer.result())
         elif not again:
