@@ -12,11 +12,11 @@ def gif(scene: Scene, **options: Any) -> Generator[float, None, bytes]:
     """`film.images` as a GIF; yields the share that is drawn."""
     from toydiff.draw import film
 
-    total, pictures = len(film.spaced(len(scene.ticks))), []
-    for picture in film.images(scene, **options):
-        pictures.append(picture)
-        yield len(pictures) / total
-    return film.gif(pictures)
+    total, movie = len(film.spaced(len(scene.ticks))), film.Movie()
+    for n, picture in enumerate(film.images(scene, **options), 1):
+        movie.add(picture)
+        yield n / total
+    return movie.saved()
 
 
 def strip(scene: Scene, **options: Any) -> bytes:

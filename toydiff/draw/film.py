@@ -10,7 +10,6 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,36 +136,54 @@ def images(
 
 def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 1.0) -> bytes:
     """A GIF of about `seconds` that loops forever and rests on its last picture; its comment is the stamp."""
-    pictures = iter(pictures)
-    first = next(pictures)
-    about: dict[Any, Any] = {"theme": "light", "heat": False, "images": ()} | first.info
-    palette = _Palette(THEMES[about["theme"]], about["heat"], about["images"])
-    film: list[Image.Image] = []
-    last = np.array(palette.no_change)
-    for picture in chain([first], pictures):
-        pixels = palette(picture)
-        change = np.where(pixels == last, palette.no_change, pixels).astype(np.uint8)
+    movie = Movie()
+    for picture in pictures:
+        movie.add(picture)
+    return movie.saved(seconds, hold)
+
+
+class Movie:
+    """A GIF while it grows: of each picture only what changes is kept."""
+
+    def __init__(self) -> None:
+        self._frames: list[Image.Image] = []
+        self._palette: _Palette | None = None
+        self._last, self._comment = np.zeros(0), ""
+
+    def add(self, picture: Image.Image) -> None:
+        """The next picture, all of one size."""
+        if self._palette is None:
+            about: dict[Any, Any] = {"theme": "light", "heat": False, "images": (), "comment": ""} | picture.info
+            self._palette = _Palette(THEMES[about["theme"]], about["heat"], about["images"])
+            self._last, self._comment = np.array(self._palette.no_change), about["comment"]
+        palette, pixels = self._palette, self._palette(picture)
+        change = np.where(pixels == self._last, palette.no_change, pixels).astype(np.uint8)
         # Pillow drops a frame that equals the one before it: repaint a corner pixel in every other frame.
-        change[0, 0] = palette.no_change if len(film) % 2 else pixels[0, 0]
-        film.append(Image.fromarray(change))
-        film[-1].putpalette(palette.colors.astype(np.uint8).tobytes())
-        last = pixels
-    pace = min(max(seconds / len(film), 0.02), 0.4)  # browsers do not go faster than 20 ms
-    delay = 10 * round(100 * pace)  # ms: the file counts in tens
-    file = io.BytesIO()
-    film[0].save(
-        file,
-        "GIF",
-        save_all=True,
-        append_images=film[1:],
-        duration=[delay] * (len(film) - 1) + [delay + round(1000 * hold)],
-        loop=0,
-        transparency=palette.no_change,
-        disposal=1,  # each frame is painted over the one before
-        optimize=False,
-        comment=first.info.get("comment", ""),
-    )
-    return file.getvalue()
+        change[0, 0] = palette.no_change if len(self._frames) % 2 else pixels[0, 0]
+        self._frames.append(Image.fromarray(change))
+        self._frames[-1].putpalette(palette.colors.astype(np.uint8).tobytes())
+        self._last = pixels
+
+    def saved(self, seconds: float = 6.0, hold: float = 1.0) -> bytes:
+        """The file. ValueError without a picture."""
+        if self._palette is None:
+            raise ValueError("a film needs at least one picture")
+        pace = min(max(seconds / len(self._frames), 0.02), 0.4)  # browsers do not go faster than 20 ms
+        delay = 10 * round(100 * pace)  # ms: the file counts in tens
+        file = io.BytesIO()
+        self._frames[0].save(
+            file,
+            "GIF",
+            save_all=True,
+            append_images=self._frames[1:],
+            duration=[delay] * (len(self._frames) - 1) + [delay + round(1000 * hold)],
+            loop=0,
+            transparency=self._palette.no_change,
+            disposal=1,  # each frame is painted over the one before
+            optimize=False,
+            comment=self._comment,
+        )
+        return file.getvalue()
 
 
 def strip(

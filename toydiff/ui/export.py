@@ -69,13 +69,9 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
     it was drawn anew. Whoever draws it next makes the file.
     """
     kept, wanted, there = state.session().shown, f"{key}-wanted", f"{key}-made"
-    new = of is None or kept.get(there, (None,))[0] != of
-
-    def want() -> None:
-        if new:
-            kept[wanted] = of, make
-
-    st.button(words(file.label), key=key, icon=file.icon, help=words(f"{file.label}_help"), on_click=want)
+    kept[f"{key}-offered"] = of, make
+    hint = words(f"{file.label}_help")
+    st.button(words(file.label), key=key, icon=file.icon, help=hint, on_click=_want, args=(kept, key))
     was_of, make_it = kept.pop(wanted, (None, None))
     if make_it is not None and was_of == of:
         try:
@@ -98,6 +94,13 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
             icon=":material/download:",
             on_click="ignore",
         )
+
+
+def _want(kept: dict[str, Any], key: str) -> None:
+    """Note what is offered, unless it is there. Not a closure: Streamlit would hold its film long after the page."""
+    of, make = kept.get(f"{key}-offered", (None, None))
+    if make is not None and (of is None or kept.get(f"{key}-made", (None,))[0] != of):
+        kept[f"{key}-wanted"] = of, make
 
 
 def _look(scene: Scene, shown: PlayerState) -> dict[str, Any]:

@@ -128,7 +128,8 @@ class Link:
             [sys.executable, "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            # numpy's threads wait for work at full speed; torch's are set in `apart.begin`
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
         )
         self._process, self._outbox, self._turn, self._born = process, SimpleQueue(), None, False
         threading.Thread(target=self._write, args=(process, self._outbox), name="orders", daemon=True).start()

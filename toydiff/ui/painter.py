@@ -30,6 +30,7 @@ from toydiff.ui.snapshots import Beat, Failed
 
 NICE = 1  # right after the app: somebody waits
 BEAT = 1.0  # seconds between two signs of life
+LEFT = 1 / 6  # of the time that others take between, and no less, is for what they interrupt
 HELD = 4  # sets of somebody's own that it keeps at hand
 
 
@@ -76,14 +77,15 @@ def main() -> None:
             if began >= busy_until and not inbox.empty():
                 paint()
                 now = time.monotonic()
-                busy_until = now + (now - began)  # as long for this one
+                busy_until = now + LEFT * (now - began)
 
         out.send("answer", request, *painted(make, tell))
+        del make, brought
+        give_back()
 
     with suppress(BrokenPipeError):
         while True:
             paint()
-            give_back()
 
 
 def painted(make: bytes, tell: Callable[[float], object]) -> tuple[object, Exception | None]:

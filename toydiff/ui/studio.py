@@ -3,9 +3,9 @@
 So the app has its hands free for everybody else, and of two people who want the same picture, one waits for it and
 both have it. While there is no painter yet, whoever asks makes it in place.
 
-What a generator makes, a film, is long. Between two of its frames the painter makes another picture, if there is one,
-then works as long for the film. So whoever moves a slider does not wait for a whole film of somebody else's, and in a
-busy class films are finished all the same.
+What a page shows comes before a strip to take home. What a generator makes, a film, is long: between two of its frames
+the painter makes another picture, if there is one, but a seventh of the time is left for the film. So whoever moves a
+slider does not wait for a whole film of somebody else's, and in a busy class films are finished all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import streamlit as st
 
 from toydiff import own
+from toydiff.draw import files
 from toydiff.limits import limits
 from toydiff.own import Gone, Own
 from toydiff.settings import Settings
@@ -48,7 +49,8 @@ class Order:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make: Callable[[], Any] | None = make  # None: it is made
-        self.long = isgeneratorfunction(make.func if isinstance(make, partial) else make)
+        maker: object = make.func if isinstance(make, partial) else make
+        self.long, self.later = isgeneratorfunction(maker), maker is files.strip
         self.picture = Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
@@ -155,6 +157,7 @@ class Studio:
 
     def _queue(self, order: Order, first: bool = False) -> None:
         self._line.insert(0 if first else len(self._line), order)
+        self._line.sort(key=lambda one: one.later)
 
     def _hand_out(self) -> None:
         """Give what can be begun to painters."""
