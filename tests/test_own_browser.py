@@ -69,6 +69,25 @@ def test_a_drawing_is_learned_in_lesson_2_and_is_the_data_of_lesson_1(visit):
     healthy(view)
 
 
+def test_a_drawing_is_there_again_when_the_page_is_loaded_again(visit):
+    view = visit("own", FAST)
+    sheet = Sheet(view)
+    sheet.stroke(*HEART)
+    offered(view, words("own.drawing"))
+    drawn = sheet.count
+    view.page.reload()
+    sheet = Sheet(view.ready())
+    view.until(lambda: sheet.count == drawn, "the drawing, still there")
+    offered(view, words("own.drawing"))
+    sheet.stroke((-0.5, 0.7), (0.5, 0.7))
+    view.until(lambda: sheet.count > drawn, "more of it")
+    view.page.get_by_role("button", name=words("canvas.clear")).click()
+    view.page.locator(".player .title", has_text=words("own.in_use", data=words("names.spiral"))).wait_for()
+    view.until(lambda: view.at_rest, "the page")
+    assert sheet.count == 0
+    healthy(view)
+
+
 def test_a_finger_draws_on_a_telephone(phone):
     view = phone("own", FAST)
     sheet = Sheet(view)

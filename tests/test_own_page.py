@@ -31,7 +31,7 @@ SAFE = "?img src=x onerror=alert(1)???a?? ?b?(c) ?d?"
 def opened(way: str = "draw", drawing: np.ndarray | None = None, **params: str) -> AppTest:
     at = open_page("own", **FAST | params)
     if drawing is not None:  # as if one had been on another page since
-        at.session_state["own-drawing"] = drawing
+        at.session_state["session"].kept["own-drawing"] = drawing
     if way != "draw":
         at.button_group(key="own-way").set_value(way)
     return fine(at.run())
@@ -122,7 +122,7 @@ def test_a_drawing_is_seen_as_the_network_will_see_it_and_then_it_is_the_data():
         fine(at.switch_page(f"pages/{page}.py").run())
         assert at.selectbox(key="control-dataset").value == experiment(at).dataset
     fine(at.switch_page("pages/own.py").run())
-    assert at.session_state["own-drawing"] == pytest.approx(RING, abs=1e-4)
+    assert at.session_state["session"].kept["own-drawing"] == pytest.approx(RING, abs=1e-4)
     assert panel(at)["title"] == words("own.drawing")
 
 
@@ -157,7 +157,7 @@ def test_it_has_the_name_that_one_types_which_is_never_markup():
 
 def test_two_drawings_of_one_name_can_be_told_apart():
     at = learn(opened(drawing=RING))
-    at.session_state["own-drawing"] = RING[:250]
+    at.session_state["session"].kept["own-drawing"] = RING[:250]
     fine(at.switch_page("pages/own.py").run())
     first = experiment(at).dataset
     at = learn(at)
@@ -170,7 +170,7 @@ def test_two_drawings_of_one_name_can_be_told_apart():
 
 def test_the_page_alone_has_no_lesson_2_to_go_to_and_says_what_is_in_use():
     at = AppTest.from_file(str(APP.parent / "pages" / "own.py"), default_timeout=60)
-    at.session_state["own-drawing"] = RING
+    fine(at.run()).session_state["session"].kept["own-drawing"] = RING
     at = learn(fine(at.run()))
     assert at.markdown[0].value.endswith(words("titles.own"))
     assert len(in_use(at)) == len(RING)

@@ -69,9 +69,11 @@ def choose() -> str:
 
 
 def drawn() -> Cloud | None:
-    """What is on the canvas, None if there is nothing. It stays there while one is on another page."""
-    drawing = canvas(key="own-canvas", initial=st.session_state.get("own-drawing"), most=MAX_POINTS)
-    st.session_state["own-drawing"] = points = drawing.points
+    """What is on the canvas, None if there is nothing. It stays there while one is on another page, and is there again
+    when the page was loaded again."""
+    mine = state.session().kept
+    drawing = canvas(key="own-canvas", initial=mine.get("own-drawing"), most=MAX_POINTS)
+    mine["own-drawing"] = points = drawing.points
     if not len(points):
         return None
     if len(np.unique(points, axis=0)) < MIN_POINTS:

@@ -44,7 +44,7 @@ class Drawing(NamedTuple):
 def canvas(*, key: str, initial: np.ndarray | None = None, most: int = 10_000) -> Drawing:
     """Show the canvas; returns what is on it after the last stroke. Points beyond `most` are not drawn.
 
-    initial: (N, 2) in [-1, 1], what is on the canvas when it appears; later runs of the page change nothing. A canvas
+    initial: (N, 2) in [-1, 1], what is on the canvas until somebody draws; after that it changes nothing. A canvas
     forgets when its page is left: keep `points` and pass them here, and the drawing is there again.
     ValueError if `initial` is no such array, or has more than `most` points.
     """

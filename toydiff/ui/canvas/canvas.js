@@ -22,14 +22,12 @@ function create(shadow) {
   let request = 0;
   let before = null; // when the last picture was drawn, if time matters
 
-  // Python's data, at every run of the page. What is on the canvas is newer than what Python has: it stays.
+  // Python's data, at every run of the page. What somebody has drawn is newer than what Python has: it stays.
   function receive(data, setStateValue) {
     tell = setStateValue;
     ({ labels, themes } = data);
-    if (!cloud) {
-      cloud = new Cloud(data.most, data.unit);
-      cloud.put(decoded((told = data.drawing)));
-    }
+    cloud ??= new Cloud(data.most, data.unit);
+    if (!stroke && !cloud.touched && told !== data.drawing) cloud.put(decoded((told = data.drawing)));
     for (const place of buttons("say")) place.textContent = labels[place.dataset.say];
     for (const place of buttons("name")) {
       place.setAttribute("aria-label", labels[place.dataset.name]);

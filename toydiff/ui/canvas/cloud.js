@@ -52,6 +52,10 @@ class Cloud {
     this.revision++;
   }
 
+  get touched() {
+    return this.past.length + this.future.length > 0;
+  }
+
   // One step, whatever happens in between.
   begin() {
     this.before = { points: this.points, revision: this.revision };
