@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -11,6 +12,9 @@ from toydiff.draw.scenes import reverse_scene
 from toydiff.experiment import Experiment
 
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)
+
+
+LOCK = threading.Lock()
 
 
 def place() -> int:

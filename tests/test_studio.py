@@ -10,8 +10,9 @@ from functools import partial
 
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
-from tests.painted import SMALL, die, die_again, exact_scene, place, slowly, step_by_step, until, worked, wrong
+from tests.painted import LOCK, SMALL, die, die_again, exact_scene, place, slowly, step_by_step, until, worked, wrong
 from tests.test_live import POSIX, wait_for
 from toydiff import own
 from toydiff.draw.costs import Bench
@@ -349,3 +350,24 @@ def test_a_painter_ends_when_the_app_does():
     one._closed = True  # no successor
     process.stdin.close()
     assert process.wait(60) == 0
+
+
+def page_that_waits() -> None:
+    import streamlit as st
+
+    from tests.painted import LOCK
+    from toydiff.ui.studio import in_turn
+
+    with in_turn(LOCK):
+        st.markdown("in turn")
+
+
+def test_a_page_waits_its_turn_and_gives_the_lock_back():
+    LOCK.acquire()
+    timer = threading.Timer(1.0, LOCK.release)
+    timer.start()
+    began = time.monotonic()
+    at = AppTest.from_function(page_that_waits, default_timeout=60).run()
+    assert time.monotonic() - began > 0.9
+    assert [element.value for element in at.markdown] == ["in turn"]
+    assert not LOCK.locked()

@@ -17,7 +17,7 @@ from toydiff.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.runs import check, kept
-from toydiff.ui.studio import made, shared, under
+from toydiff.ui.studio import in_turn, made, shared, under
 
 Made = TypeVar("Made")
 PATIENCE = 3  # times as long as a picture may this page take: it shows what it has while it measures
@@ -49,7 +49,7 @@ def _seconds(bench: Bench) -> float:
 
 def cost(bench: Bench, way: str, steps: int) -> Cost:
     """What a run costs; measured when it is first asked for."""
-    with bench.lock:
+    with in_turn(bench.lock):
         if not bench.known(way, steps):
             bench.learn(made(bench.measure, way, steps))
         return bench.cost(way, steps)

@@ -257,6 +257,21 @@ def under(key: object, make: Callable[Given, Made], *arguments: Given.args, **na
     return cast(Made, _fetched(partial(make, *arguments, **named), key))
 
 
+@contextmanager
+def in_turn(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock that others may hold for as long as a picture takes. Meanwhile the page says that something is being
+    computed, and can be left."""
+    if not lock.acquire(blocking=False):
+        with st.spinner(words("page.computing")):
+            line = st.empty()
+            while not lock.acquire(timeout=LOOK):
+                line.empty()  # where a click on something else ends this run
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _fetched(make: Callable[[], Any], key: object) -> Any:
     try:
         with studio().ordered(make, key) as order:
