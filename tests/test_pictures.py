@@ -14,10 +14,15 @@ import torch
 from PIL import Image, ImageOps
 
 from toydiff import pictures
-from toydiff.pictures import File, Refused, read, shown
+from toydiff.pictures import File, Pictures, Refused, shown
 from toydiff.text import words
+from toydiff.ui.painter import finished
 
 SOURCES = ("folder", "zip", "zip file", "mapping")
+
+
+def read(source, side=32, *, colour=False) -> Pictures:
+    return finished(pictures.read(source, side, colour=colour), lambda share: None)
 
 
 def encoded(image, kind="PNG", **options):
@@ -294,6 +299,12 @@ def test_a_zip_bomb_that_says_it_is_small():
     content = bytearray(zipped(GOOD | {"m.png": bytes(5_000_000)}))
     content[entries(content)[-1] + 24 : entries(content)[-1] + 28] = struct.pack("<I", 100)
     assert read(bytes(content), 16).skipped == [("m.png", REASONS["broken"])]
+
+
+def test_it_says_how_much_is_done():
+    shares = []
+    finished(pictures.read({f"{name}.png": GOOD["a.png"] for name in "abcd"}, 8), shares.append)
+    assert shares == [0, 0.25, 0.5, 0.75]
 
 
 def test_no_more_is_read_than_is_allowed():

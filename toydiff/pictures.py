@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -54,15 +54,18 @@ class Refused(Exception):  # noqa: N818
     """This file is left out; the message says why."""
 
 
-def read(source: Source, side: int = 32, *, colour: bool = False) -> Pictures:
+def read(source: Source, side: int = 32, *, colour: bool = False) -> Generator[float, None, Pictures]:
     """The pictures of a folder or ZIP, in order of their names: the middle square of each, side x side, gray or RGB.
-    Files that cannot be used are listed and left out. ValueError if too few are left, or nothing can be read at all."""
+    Files that cannot be used are listed and left out. ValueError if too few are left, or nothing can be read at all.
+    Yields how much is done: it may take a minute."""
     if not MIN_SIDE <= side <= MAX_SIDE:
         raise ValueError(words("pictures.side", low=MIN_SIDE, high=MAX_SIDE, side=side))
     squares: list[np.ndarray] = []
     skipped: list[Skipped] = []
     more_bytes, more_pixels = MAX_BYTES, ALL_PIXELS
-    for file in sorted(_files(source), key=lambda file: file.name):
+    files = sorted(_files(source), key=lambda file: file.name)
+    for number, file in enumerate(files):
+        yield number / len(files)
         try:
             if len(squares) == MAX_PICTURES:
                 raise Refused(words("pictures.full", most=f"{MAX_PICTURES:,}"))
@@ -74,8 +77,7 @@ def read(source: Source, side: int = 32, *, colour: bool = False) -> Pictures:
         except Refused as reason:
             skipped.append(Skipped(shown(file.name), str(reason)))
     if len(squares) < MIN_PICTURES:
-        files = len(squares) + len(skipped)
-        few = words("pictures.few", count=len(squares), files=files, least=MIN_PICTURES)
+        few = words("pictures.few", count=len(squares), files=len(files), least=MIN_PICTURES)
         raise ValueError(few + "".join(f" {words('pictures.first', **one._asdict())}" for one in skipped[:1]))
     pixels = torch.from_numpy(np.stack(squares)).reshape(len(squares), side, side, -1)
     return Pictures(Images.standardized("pictures", pixels.movedim(-1, 1) / 255), skipped)

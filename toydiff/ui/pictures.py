@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import PurePosixPath
+from typing import cast
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -12,7 +13,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from toydiff import checkpoint, own
 from toydiff.checkpoint import Checkpoint
 from toydiff.image_experiment import ImageExperiment
-from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Skipped, Source, read
+from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pictures, Skipped, Source, read
 from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import Kept, made_on_demand
@@ -63,7 +64,8 @@ def own_pictures() -> None:
         return
     try:
         key = _ids(files), side, colour
-        found = kept("own-pictures", key, lambda: made(read, source(files), side, colour=colour))
+        find = cast(Callable[..., Pictures], read)
+        found = kept("own-pictures", key, lambda: made(find, source(files), side, colour=colour))
     except ValueError as error:
         st.error(str(error))
         return
