@@ -259,6 +259,33 @@ WIDTH = 0.06  # more than half of the middle brush
 
 
 @browser
+def test_one_can_draw_without_a_mouse(opened):
+    sheet = opened()
+    keys = sheet.page.keyboard
+    sheet.page.locator(".drawing canvas").focus()
+    for _ in range(4):
+        keys.press("Shift+ArrowLeft")  # to (-0.6, 0)
+    assert sheet.count == 0
+    keys.down(" ")
+    for _ in range(10):
+        keys.press("ArrowUp")
+    keys.up(" ")
+    told = sheet.agreed()
+    assert told.count > 20
+    assert inside(told, (-0.6 - WIDTH, -WIDTH), (-0.6 + WIDTH, 0.3 + WIDTH))
+    assert told.high[1] > 0.3 - WIDTH
+    keys.press("ArrowRight")  # nothing is drawn any more
+    sheet.agreed(told.count)
+    for _ in range(20):
+        keys.press("Shift+ArrowRight")  # no further than the edge
+    keys.press(" ")
+    sheet.view.until(lambda: sheet.count > told.count, "a dab")
+    assert sheet.agreed().high[0] == pytest.approx(1, abs=WIDTH)
+    keys.press("Control+z")
+    sheet.agreed(told.count)
+
+
+@browser
 def test_a_stroke_of_the_brush_reaches_python(opened):
     sheet = opened()
     assert sheet.told.count == 0

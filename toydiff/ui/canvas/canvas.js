@@ -1,6 +1,9 @@
 // The canvas: holds the drawing and the tools, and draws when, and only when, something changes.
 
 const PAUSE = 300; // ms without a new stroke, and Python gets the drawing
+const STEP = 0.03; // of an arrow key, and how many times as far it goes with the shift key
+const STRIDE = 5;
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
 
 function create(shadow) {
   const root = shadow.querySelector(".drawing");
@@ -71,12 +74,27 @@ function create(shadow) {
     if (stroke || event.button !== 0) return; // a second finger draws nothing
     canvas.setPointerCapture(event.pointerId);
     root.focus({ preventScroll: true });
+    begin(event.pointerId, picture.place(event));
+  }
+
+  function begin(id, at) {
     clearTimeout(timer);
     cloud.begin();
-    const at = picture.place(event);
-    stroke = { id: event.pointerId, at, sprayed: at, ahead: 0 };
+    stroke = { id, at, sprayed: at, ahead: 0 };
     TOOLS[state.tool].touch(cloud, stroke, radius());
     hovered = at;
+    show();
+  }
+
+  function go(to) {
+    TOOLS[state.tool].move?.(cloud, stroke, to, radius());
+    stroke.at = to;
+  }
+
+  function end() {
+    stroke = null;
+    cloud.end();
+    report();
     show();
   }
 
@@ -86,22 +104,15 @@ function create(shadow) {
     hovered = picture.place(event);
     if (drawing) {
       const all = event.getCoalescedEvents?.() ?? []; // a fast hand moves more often than pictures are drawn
-      for (const one of all.length ? all : [event]) {
-        const to = picture.place(one);
-        TOOLS[state.tool].move?.(cloud, stroke, to, radius());
-        stroke.at = to;
-      }
+      for (const one of all.length ? all : [event]) go(picture.place(one));
     }
     ask();
   }
 
   function release(event) {
     if (stroke?.id !== event.pointerId) return;
-    stroke = null;
     if (event.pointerType === "touch") hovered = null;
-    cloud.end();
-    report();
-    show();
+    end();
   }
 
   function leave(event) {
@@ -111,6 +122,36 @@ function create(shadow) {
     ask();
   }
 
+  // Without a mouse: the arrows move the tool, and it draws while the space bar is held.
+  canvas.onkeydown = (event) => {
+    const [x, y] = ARROWS[event.key] ?? [0, 0];
+    if (event.ctrlKey || event.metaKey || event.altKey || !(x || y || event.key === " ")) return;
+    event.preventDefault(); // the page stays where it is
+    const from = hovered ?? { x: 0, y: 0 };
+    if (event.key === " ") {
+      if (!stroke && !event.repeat) begin("keys", from);
+      return;
+    }
+    if (stroke && stroke.id !== "keys") return;
+    const far = STEP * (event.shiftKey ? STRIDE : 1);
+    const inside = (value) => Math.max(-1, Math.min(1, value));
+    hovered = { x: inside(from.x + far * x), y: inside(from.y + far * y) };
+    if (stroke) go(hovered);
+    ask();
+  };
+  canvas.onkeyup = (event) => {
+    if (event.key === " " && stroke?.id === "keys") end();
+  };
+  canvas.onfocus = () => {
+    if (canvas.matches(":focus-visible")) hovered ??= { x: 0, y: 0 };
+    ask();
+  };
+  canvas.onblur = () => {
+    if (stroke?.id === "keys") end();
+    hovered = null;
+    send(); // on the way to something else: it may be another page
+    ask();
+  };
   canvas.onpointerdown = press;
   canvas.onpointermove = move;
   canvas.onpointerup = canvas.onpointercancel = canvas.onlostpointercapture = release;
