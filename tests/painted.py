@@ -22,6 +22,10 @@ def place() -> int:
     return os.getpid()
 
 
+def unsendable() -> object:
+    return lambda: 1
+
+
 def wrong(error: Exception) -> None:
     raise error
 

@@ -177,6 +177,18 @@ def test_the_page_alone_has_no_lesson_2_to_go_to_and_says_what_is_in_use():
     assert any(words("own.drawing") in markdown.value for markdown in at.markdown)
 
 
+def test_a_second_click_keeps_what_was_learned_since():
+    at = opened()
+    run = at.session_state["session"].run = Run(experiment(at).training)
+    steps = []
+    for _ in range(2):
+        run.advance(3)
+        at = fine(at.button(key="own-save").click().run())
+        _, content = at.session_state["session"].shown["own-save-made"]
+        steps.append(checkpoint.unpack(content, "it").state["step"])
+    assert steps == [3, 6]
+
+
 # ---------------------------------------------------------------- files
 
 

@@ -20,6 +20,7 @@ from toydiff.data import DATASETS
 from toydiff.experiment import CHOICES, RANGES, Experiment, allowed
 from toydiff.schedules import SCHEDULES
 from toydiff.text import prose, words
+from toydiff.ui.export import _want
 from toydiff.ui.page import PAGES
 
 APP = Path(__file__).parent.parent / "app.py"
@@ -678,6 +679,15 @@ def test_what_a_page_has_shown_is_let_go_when_another_one_is_opened():
     fine(at.switch_page("pages/forward.py").run())
     assert not saves(at, "forward-gif")
     assert saves(fine(press(at, "forward-gif")), "forward-gif")
+
+
+def test_a_click_whose_part_of_the_page_is_gone_is_noted():
+    at = open_page("forward", **FAST)
+    _want(at.session_state["session"].shown, "forward-gif")
+    assert saves(fine(at.run()), "forward-gif")
+    nothing = {}
+    _want(nothing, "forward-gif")  # another page was opened meanwhile
+    assert not nothing
 
 
 def test_a_gif_of_another_film_is_not_offered():

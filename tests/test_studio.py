@@ -5,14 +5,27 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from tests.painted import LOCK, SMALL, die, die_again, exact_scene, place, slowly, step_by_step, until, worked, wrong
+from tests.painted import (
+    LOCK,
+    SMALL,
+    die,
+    die_again,
+    exact_scene,
+    place,
+    slowly,
+    step_by_step,
+    unsendable,
+    until,
+    worked,
+    wrong,
+)
 from tests.test_live import POSIX, wait_for
 from toydiff import own
 from toydiff.draw.costs import Bench
@@ -23,7 +36,7 @@ from toydiff.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import link
 from toydiff.ui.snapshots import Failed
-from toydiff.ui.studio import Order, Studio
+from toydiff.ui.studio import Order, Studio, in_turn
 
 
 @pytest.fixture(scope="module")
@@ -371,3 +384,48 @@ def test_a_page_waits_its_turn_and_gives_the_lock_back():
     assert time.monotonic() - began > 0.9
     assert [element.value for element in at.markdown] == ["in turn"]
     assert not LOCK.locked()
+
+
+def test_a_click_on_something_else_gives_the_lock_back(monkeypatch):
+    class CalledAwayError(BaseException):
+        pass
+
+    @contextmanager
+    def spinner(_: str) -> Iterator[None]:
+        yield
+        raise CalledAwayError
+
+    monkeypatch.setattr("toydiff.ui.studio.st.spinner", spinner)
+    lock = threading.Lock()
+    lock.acquire()
+    threading.Timer(0.3, lock.release).start()
+    with pytest.raises(CalledAwayError), in_turn(lock):
+        pass
+    assert not lock.locked()
+
+
+def test_a_picture_that_cannot_be_sent_is_a_sentence_and_not_the_films(studio, tmp_path):
+    flag = tmp_path / "flag"
+    with studio.ordered(partial(step_by_step, flag)) as film:
+        studio.go_on(film, lambda _: None)
+        with pytest.raises(Failed, match=words("studio.failed")[:30]):
+            made(studio, unsendable)
+        assert made(studio, place)
+        flag.touch()
+        assert wait(studio, film)
+
+
+def test_a_painter_that_has_nothing_to_do_comes_first(closed):
+    class Ready(link.Link):
+        born = True
+
+    busy, idle = Ready(), Ready()
+    closed._links = [busy, idle]
+    closed._at_work[busy] = [Order(place)]
+    assert closed._free(Order(partial(slowly, 1, 0))) is idle
+
+
+def test_nobody_waits_for_ever(closed, monkeypatch):
+    monkeypatch.setattr("toydiff.ui.studio.STRIP", 0.0)
+    with closed.ordered(partial(strip, None)), closed.ordered(place):
+        assert [getattr(one.make, "func", one.make) for one in closed._line] == [strip, place]

@@ -71,7 +71,7 @@ def spreads(x: Tensor, data: Tensor) -> Tensor:
 
 
 def _std(x: Tensor) -> Tensor:
-    return x.flatten(2).double().var(1, correction=0).mean(1).sqrt()
+    return x.reshape(*x.shape[:2], -1).double().var(1, correction=0).mean(1).sqrt()
 
 
 def coverage(x: Tensor, data: Tensor, cell: float = 0.4) -> float:

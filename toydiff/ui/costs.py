@@ -49,10 +49,11 @@ def _seconds(bench: Bench) -> float:
 
 def cost(bench: Bench, way: str, steps: int) -> Cost:
     """What a run costs; measured when it is first asked for."""
-    with in_turn(bench.lock):
-        if not bench.known(way, steps):
-            bench.learn(made(bench.measure, way, steps))
-        return bench.cost(way, steps)
+    if not bench.known(way, steps):
+        with in_turn(bench.lock):
+            if not bench.known(way, steps):
+                bench.learn(made(bench.measure, way, steps))
+    return bench.cost(way, steps)
 
 
 def chance(bench: Bench) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any, NamedTuple, cast
+from weakref import ref
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import RerunException
@@ -15,7 +16,7 @@ from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.player import PlayerState, player
 from toydiff.ui.snapshots import Failed
-from toydiff.ui.studio import made, shared
+from toydiff.ui.studio import made, under
 
 SIZES = {1: 432, 2: 360, 3: 288}  # pixels per panel of a GIF, by the number of panels
 
@@ -41,7 +42,8 @@ def film_with_export(
         gif = Kept(f"{name}.gif", "image/gif", ":material/movie:", "export.make")
         whole, look = _whole_look(scene, shown), _look(scene, shown)
         draw = cast(Callable[..., bytes], files.gif)
-        made_on_demand(gif, lambda: shared(draw, scene, theme=theme, **whole), key=f"{key}-gif", of=of)
+        what = ref(scene), theme, tuple(whole.items())  # the film of it does not keep the scene
+        made_on_demand(gif, lambda: under(what, draw, scene, theme=theme, **whole), key=f"{key}-gif", of=of)
         strip = Kept(f"{name}.png", "image/png", ":material/view_column:", "export.strip")
         made_on_demand(strip, lambda: made(files.strip, scene, theme=theme, **look), key=f"{key}-strip", of=of)
         numbers = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
@@ -65,13 +67,14 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
     st.download_button could make it while it is fetched. But Streamlit drops such a file when the page of anybody else
     runs, and in a class that is sooner than a slow line has fetched it.
 
-    The click is noted by a callback: the fragment that it belongs to may be gone when its turn comes, if the one around
+    A callback notes the click too: the fragment that it belongs to may be gone when its turn comes, if the one around
     it was drawn anew. Whoever draws it next makes the file.
     """
     kept, wanted, there = state.session().shown, f"{key}-wanted", f"{key}-made"
     kept[f"{key}-offered"] = of, make
     hint = words(f"{file.label}_help")
-    st.button(words(file.label), key=key, icon=file.icon, help=hint, on_click=_want, args=(kept, key))
+    if st.button(words(file.label), key=key, icon=file.icon, help=hint, on_click=_want, args=(kept, key)):
+        kept[wanted] = of, make
     was_of, make_it = kept.pop(wanted, (None, None))
     if make_it is not None and was_of == of:
         try:
@@ -97,10 +100,9 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
 
 
 def _want(kept: dict[str, Any], key: str) -> None:
-    """Note what is offered, unless it is there. Not a closure: Streamlit would hold its film long after the page."""
-    of, make = kept.get(f"{key}-offered", (None, None))
-    if make is not None and (of is None or kept.get(f"{key}-made", (None,))[0] != of):
-        kept[f"{key}-wanted"] = of, make
+    """Note what is offered. Not a closure: Streamlit would hold its film long after the page."""
+    if f"{key}-offered" in kept:
+        kept[f"{key}-wanted"] = kept[f"{key}-offered"]
 
 
 def _look(scene: Scene, shown: PlayerState) -> dict[str, Any]:

@@ -79,8 +79,13 @@ def main() -> None:
                 now = time.monotonic()
                 busy_until = now + LEFT * (now - began)
 
-        out.send("answer", request, *painted(make, tell))
-        del make, brought
+        picture, error = painted(make, tell)
+        try:
+            out.send("answer", request, picture, error)
+        except Exception:  # it cannot be sent, or nobody reads any more
+            logging.getLogger(__name__).exception("a picture could not be sent")
+            out.send("answer", request, None, Failed(words("studio.failed")))
+        del make, brought, picture, error
         give_back()
 
     with suppress(BrokenPipeError):

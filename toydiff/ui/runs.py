@@ -74,9 +74,10 @@ def shown(name: str, key: object, make: Callable[[], Kept]) -> Kept:
 
 
 def _remembered(memory: dict[str, tuple[object, Kept]], name: str, key: object, make: Callable[[], Kept]) -> Kept:
-    if name not in memory or memory[name][0] != key:
-        memory[name] = key, make()
-    return memory[name][1]
+    found = memory.get(name)
+    if found is None or found[0] != key:
+        memory[name] = found = key, make()
+    return found[1]
 
 
 def truth(experiment: Experiment) -> Truth:

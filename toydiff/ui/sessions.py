@@ -41,7 +41,7 @@ class Session:
     races: dict[str, Race] = field(default_factory=dict)  # each under the name that its page gave it
     brought: dict[str, Own] = field(default_factory=dict)  # the oldest first
     kept: dict[str, Any] = field(default_factory=dict)  # what pages have computed for it
-    shown: dict[str, Any] = field(default_factory=dict)  # films and files of the page that it looks at
+    shown: dict[str, Any] = field(default_factory=dict)  # films of points, and files, of the page that it looks at
     experiment: Experiment | None = None  # what it looks at
     page: str = ""
     seated: bool = False  # has one of the places for those who train

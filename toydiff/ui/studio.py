@@ -39,6 +39,7 @@ Made = TypeVar("Made")
 SHELF, ROOM = 16, 80_000_000  # shared pictures: those that are wanted, and those that were made lately; their bytes
 GIVE_UP = 60.0  # seconds without any painter, after which one that has cost a painter is given up
 LOOK = 0.25  # seconds between two looks at the line
+STRIP = 10.0  # seconds that a strip stands behind what pages show: nobody waits for ever
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
 REST = 30.0  # seconds after which a reserve that has nothing to do is let go
 ATTEMPTS = 2  # painters that one picture may cost
@@ -50,13 +51,19 @@ class Order:
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make: Callable[[], Any] | None = make  # None: it is made
         maker: object = make.func if isinstance(make, partial) else make
-        self.long, self.later = isgeneratorfunction(maker), maker is files.strip
+        self.long = isgeneratorfunction(maker)
+        self._behind = time.monotonic() + (STRIP if maker is files.strip else 0)
         self.picture = Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
         self.since = inf  # when it was begun
         self.attempts = 0
         self.brought: tuple[Own, ...] = ()  # what the painter has to be given
+
+    @property
+    def behind(self) -> bool:
+        """Whether it comes after the others."""
+        return time.monotonic() < self._behind
 
 
 class Studio:
@@ -116,10 +123,10 @@ class Studio:
             self._shelf.clear()
 
     def _tidy(self) -> None:
-        while len(self._shelf) > SHELF or (
-            len(self._shelf) > 1 and sum(order.picture.size for order in self._shelf.values()) > ROOM
-        ):
-            self._shelf.popitem(last=False)
+        made = [key for key, order in self._shelf.items() if order.picture.done()]
+        room = sum(self._shelf[key].picture.size for key in made)
+        while len(made) > SHELF or (len(made) > 1 and room > ROOM):
+            room -= self._shelf.pop(made.pop(0)).picture.size
 
     def ahead(self, order: Order) -> int:
         """How many others come first."""
@@ -146,6 +153,8 @@ class Studio:
         try:
             order.picture.set_result(finished(order.make(), tell))
             order.make = None
+            with self._lock:
+                self._tidy()
         except Exception as error:
             order.picture.set_exception(error)
         except BaseException:  # the page of whoever made it ends here; perhaps somebody else wants it
@@ -157,10 +166,11 @@ class Studio:
 
     def _queue(self, order: Order, first: bool = False) -> None:
         self._line.insert(0 if first else len(self._line), order)
-        self._line.sort(key=lambda one: one.later)
+        self._line.sort(key=lambda one: one.behind)
 
     def _hand_out(self) -> None:
         """Give what can be begun to painters."""
+        self._line.sort(key=lambda one: one.behind)
         for order in list(self._line):
             link = self._free(order)
             if link is not None:
@@ -170,12 +180,25 @@ class Studio:
     def _free(self, order: Order) -> Link | None:
         """A painter that can begin with this one."""
         free = [link for link in self._links if link.born and self._has_room(link, order)]
-        begun = max((one.since for orders in self._at_work.values() for one in orders), default=inf)
+        others = (one for orders in self._at_work.values() for one in orders if not one.long)
+        begun = max((one.since for one in others), default=inf)
         if not free and not order.long and time.monotonic() - begun > LONG:
-            with suppress(OSError):  # the machine has no room for one more
-                self._reserve.start()
+            self._call_reserve()
             free = [self._reserve] if self._reserve.born and self._has_room(self._reserve, order) else []
-        return free[0] if free else None
+        return min(free, key=lambda link: len(self._at_work[link]), default=None)
+
+    def _call_reserve(self) -> None:
+        if self._reserve.pid is None:
+            with suppress(OSError, RuntimeError):  # the machine has no room for one more
+                self._reserve.start()
+            self._rest()
+
+    def _rest(self) -> None:
+        """If the reserve has nothing to do from now on, it is let go after a while."""
+        self._rested = time.monotonic()
+        rest = threading.Timer(REST, self._dismiss, [self._reserve])
+        rest.daemon = True
+        rest.start()
 
     def _has_room(self, link: Link, order: Order) -> bool:
         return all(one.long != order.long for one in self._at_work[link])
@@ -206,10 +229,7 @@ class Studio:
         with self._lock:
             self._at_work[link].remove(order)
             if link is self._reserve:
-                self._rested = time.monotonic()
-                rest = threading.Timer(REST, self._dismiss, [link])
-                rest.daemon = True
-                rest.start()
+                self._rest()
             again = False
             if isinstance(error, Died):
                 order.attempts += 1
@@ -226,12 +246,13 @@ class Studio:
             else:  # nothing keeps what it was made of
                 order.picture.share, order.asked, order.make, order.brought = 1.0, order.picture, None, ()
                 order.picture.size = answer.size
-                self._tidy()
-            self._hand_out()
         if not again and error is None:
             order.picture.set_result(answer.result())
         elif not again:
             order.picture.set_exception(error)
+        with self._lock:
+            self._tidy()
+            self._hand_out()
 
 
 @cache
@@ -261,15 +282,17 @@ def under(key: object, make: Callable[Given, Made], *arguments: Given.args, **na
 def in_turn(lock: threading.Lock) -> Iterator[None]:
     """Hold a lock that others may hold for as long as a picture takes. Meanwhile the page says that something is being
     computed, and can be left."""
-    if not lock.acquire(blocking=False):
-        with st.spinner(words("page.computing")):
-            line = st.empty()
-            while not lock.acquire(timeout=LOOK):
-                line.empty()  # where a click on something else ends this run
+    held = lock.acquire(blocking=False)
     try:
+        if not held:
+            with st.spinner(words("page.computing")):  # here too a click on something else can end this run
+                line = st.empty()
+                while not (held := lock.acquire(timeout=LOOK)):
+                    line.empty()
         yield
     finally:
-        lock.release()
+        if held:
+            lock.release()
 
 
 def _fetched(make: Callable[[], Any], key: object) -> Any:
