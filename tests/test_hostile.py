@@ -435,7 +435,7 @@ def test_two_clicks_on_reset_lose_nothing_more():
 def test_two_clicks_on_an_export_make_one_film(monkeypatch):
     at = open_page("forward", **FAST)
     made = []
-    monkeypatch.setattr(exports, "gif", lambda pictures: made.append(len(pictures)) or b"GIF89a")
+    monkeypatch.setattr(exports.Movie, "saved", lambda movie: made.append(len(movie._frames)) or b"GIF89a")
     for _ in range(2):
         at.button(key="forward-gif").click()
     fine(at.run())
