@@ -68,8 +68,8 @@ class Server:
 
 
 @contextmanager
-def served(log: Path, script: str = "app.py") -> Iterator[Server]:
-    """The app, or another script, on a free port of this machine. RuntimeError where it does not start."""
+def running(log: Path, script: str = "app.py") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The app, or another script, in a process of its own, and the free port of this machine that it will listen on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -77,10 +77,8 @@ def served(log: Path, script: str = "app.py") -> Iterator[Server]:
     command = [sys.executable, "-m", "streamlit", "run", script, *(f"--server.{k}={v}" for k, v in options.items())]
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-    server = Server(f"http://127.0.0.1:{port}", [process.pid], log)
     try:
-        server.wait(lambda: process.poll() is None)
-        yield server
+        yield process, port
     finally:
         process.terminate()
         try:
@@ -88,3 +86,12 @@ def served(log: Path, script: str = "app.py") -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def served(log: Path, script: str = "app.py") -> Iterator[Server]:
+    """The same once it answers. RuntimeError where it does not start."""
+    with running(log, script) as (process, port):
+        server = Server(f"http://127.0.0.1:{port}", [process.pid], log)
+        server.wait(lambda: process.poll() is None)
+        yield server

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +16,12 @@ from urllib.parse import urlencode
 
 import pytest
 
+from benchmarks.server import running
 from toydiff.text import words
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
-ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 30  # seconds that anything may take: the machine may be slow and shared
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
@@ -85,30 +83,11 @@ class Server:
 @contextmanager
 def served(folder: Path, script: str = "app.py") -> Iterator[Server]:
     """A fresh server on a free port; at the end it must not have logged an error in a page."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     log = folder / "server.log"
-    options = {
-        "server.address": "127.0.0.1",
-        "server.port": port,
-        "server.headless": "true",
-        "server.fileWatcherType": "none",
-    }
-    command = [sys.executable, "-m", "streamlit", "run", script, *(f"--{k}={v}" for k, v in options.items())]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-    server = Server(process, port, log)
-    try:
+    with running(log, script) as (process, port):
+        server = Server(process, port, log)
         wait_for(server.healthy, "the server")
         yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
     assert "Uncaught app execution" not in log.read_text()
 
 

@@ -25,7 +25,8 @@ import pytest
 from PIL import Image
 from streamlit import config
 
-from tests.browser import ARGUMENTS, ROOT, Server, View, Visitors, chromium, served, wait_for
+from benchmarks.server import ROOT
+from tests.browser import ARGUMENTS, Server, View, Visitors, chromium, served, wait_for
 from toydiff.text import words
 
 pytestmark = pytest.mark.haproxy
