@@ -1,4 +1,4 @@
-"""A whole class at one server: python -m benchmarks.class [--students 30] [--seconds 60] [--mix class] [--soak MINUTES]
+"""A whole class at one server: python -m benchmarks.class [--students 30] [--seconds 60] [--mix class] [--pace 5]
 
 The students speak to a real server over real websockets, all of them from this one process. A click is over when its
 script has finished; only then does a student think about the next one. What a browser loads once, they do not load.
@@ -35,7 +35,8 @@ from benchmarks.student import TICK, GoneError, Notes, Progress, Student
 from toydiff.text import words
 
 ARRIVAL = 10.0  # seconds in which the class arrives
-THINK = (2.0, 8.0)  # seconds between two acts
+PACE = 5.0  # seconds between two acts, on average
+SPREAD = (0.4, 1.6)  # the least and the most, as a share of it
 LOOK = 1.0  # seconds that a training pauses
 MOMENT = 10.0  # seconds that somebody looks for a file that should be there
 BARE = 4.0  # seconds of training without an app
@@ -69,7 +70,7 @@ async def doubt(student: Student, rng: Random) -> None:
     """Change a setting of the training, which runs on, and take it back."""
     await _turn(student, "train")
     await _change(student, rng)
-    await asyncio.sleep(rng.uniform(*THINK))
+    await asyncio.sleep(PACE * rng.uniform(*SPREAD))
     if any(student.controls(words("train.back"))):  # not offered where nothing has been trained yet
         await _press(student, rng, "train", back="back")
 
@@ -220,6 +221,7 @@ class Class:
     seed: int = 0
     soak: bool = False
     uploads: bool = False  # by one more, of the worst file, again and again
+    pace: float = PACE
     bare: float = nan  # steps per second
     notes: Notes = field(default_factory=Notes)
     sessions: list[tuple[Progress, float]] = field(default_factory=list)  # the training, and seconds in class
@@ -237,9 +239,9 @@ class Class:
         self.empty = server.weigh()
         first = await self._first(server)
         self.one = server.weigh()
-        first.notes, first.progress = self.notes, Progress()  # a cold server is not what is measured
         began, cpu, own = perf_counter(), server.cpu(), time.process_time()
         end, late = began + self.seconds, list[float]()
+        first.notes, first.progress = self.notes, Progress(until=end)  # a cold server is not what is measured
         watching = [asyncio.create_task(self._watch(server, began)), asyncio.create_task(_lag(late))]
         seats = [self._seat(server, number, end, None if number else first) for number in range(self.students)]
         if self.uploads:
@@ -277,6 +279,7 @@ class Class:
             came = perf_counter()
             if student is None:
                 student = Student(server.url, self.notes)
+                student.progress.until = end
                 try:
                     await student.open("train")
                 except REFUSALS as error:
@@ -308,7 +311,7 @@ class Class:
     async def _work(self, student: Student, rng: Random, until: float) -> None:
         acts = MIXES[self.mix]
         while (left := until - perf_counter()) > 0:
-            await asyncio.sleep(min(left, rng.uniform(*THINK)))
+            await asyncio.sleep(min(left, self.pace * rng.uniform(*SPREAD)))
             if perf_counter() < until:
                 (act,) = rng.choices(list(acts), list(acts.values()))
                 await act(student, rng)
@@ -330,6 +333,7 @@ class Class:
         row = {
             "students": f"{self.students}",
             "mix": self.mix,
+            "pace": f"{self.pace:g} s",
             "seconds": f"{self.seconds:.0f}",
             "clicks": f"{len(clicks)}",
             "click latency p50 / p95": _both([wait.finished for wait in clicks]),
@@ -404,6 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--students", type=int, help="how many at a time; usually 30, in a soak 20")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long; usually 60")
     parser.add_argument("--mix", choices=MIXES, default="class", help="what they do; usually class")
+    parser.add_argument("--pace", type=float, default=PACE, help="seconds from one act to the next, on average; usually 5")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="students come and go for so long")
     parser.add_argument("--uploads", action="store_true", help="one more brings the worst file, again and again")
     parser.add_argument("--seed", type=int, default=0, help="of what they choose; usually 0")
@@ -412,9 +417,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     students = options.students or (20 if options.soak else 30)
     seconds = 60 * options.soak if options.soak else options.seconds
-    if students < 1 or seconds <= 0:
+    if students < 1 or seconds <= 0 or options.pace <= 0:
         parser.error("a class needs at least one student, and more than no time")
-    seen = Class(students, seconds, options.mix, options.seed, bool(options.soak), options.uploads, alone(BARE))
+    seen = Class(
+        students, seconds, options.mix, options.seed, bool(options.soak), options.uploads, options.pace, alone(BARE)
+    )
     try:
         if options.url:
             asyncio.run(seen.attend(Server(options.url, options.pid)))

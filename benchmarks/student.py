@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
-from math import isnan, nan
+from math import inf, isnan, nan
 from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -68,10 +68,13 @@ class Progress:
 
     steps: int = 0
     seconds: float = 0.0
+    until: float = inf  # the end of the class: whoever still waits for a file then has the machine more and more alone
     _seen: tuple[float, int] | None = None
 
     def see(self, step: int) -> None:
         now = perf_counter()
+        if now > self.until:
+            return
         if self._seen is not None:
             self.seconds += now - self._seen[0]
             self.steps += max(0, step - self._seen[1])  # a reset makes no negative steps
