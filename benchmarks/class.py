@@ -408,7 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--students", type=int, help="how many at a time; usually 30, in a soak 20")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long; usually 60")
     parser.add_argument("--mix", choices=MIXES, default="class", help="what they do; usually class")
-    parser.add_argument("--pace", type=float, default=PACE, help="seconds from one act to the next, on average; usually 5")
+    parser.add_argument("--pace", type=float, default=PACE, help="seconds between two acts; usually 5")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="students come and go for so long")
     parser.add_argument("--uploads", action="store_true", help="one more brings the worst file, again and again")
     parser.add_argument("--seed", type=int, default=0, help="of what they choose; usually 0")

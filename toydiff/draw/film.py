@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
@@ -41,6 +42,7 @@ INK = 0.16  # how much of a panel the trails may cover: the longer the hops, the
 TRAILS, GUESSES = 320, 40  # at most; of more particles, every second or third has one
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # the shares of the mass that contours enclose
 HEAT = 0.85  # the strongest heat: the grid and the data still show through
+DOT = MarkerStyle((12, 0))  # a particle: a polygon of 12 sides looks like a circle, and is drawn in half the time
 FAR = 100.0  # a particle further out than this has diverged: it is left out
 BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
 COLOURS, COLOURS_OF_RAMPS = 128, 256  # of a GIF. The last one is for pixels that stay what they were
@@ -417,7 +419,7 @@ class _Cloud:
     """What moves in a panel: particles, the trails behind them, lines to the model's guesses at their x0."""
 
     def __init__(self, ax: Axes, scene: Scene, panel: Panel, theme: Theme, trails: bool, guess: bool) -> None:
-        self.x, self.x0 = _places(panel.trajectory.x), _places(panel.trajectory.x0)
+        self.run = panel.trajectory
         hue, hues = scene.hue.numpy(), to_rgba_array(theme.hues)
         some = [np.flatnonzero(hue == h)[:: _thin(len(hue), TRAILS)] for h in range(len(hues))]
         self.kin = [kin for kin in some if trails and len(kin)]  # particles with a trail, by their hue
@@ -428,7 +430,7 @@ class _Cloud:
 
         self.trails = LineCollection([], linewidths=1.0, zorder=3)
         area = 25 if len(hue) <= 600 else 14
-        self.dots = ax.scatter([], [], s=area, edgecolors=theme.paper, linewidths=0.75, zorder=4)
+        self.dots = ax.scatter([], [], s=area, marker=DOT, edgecolors=theme.paper, linewidths=0.75, zorder=4)
         self.dots.set(facecolor=hues[hue], alpha=0.65 if guess else 1.0)
         self.lines = LineCollection([], linewidths=1.0, colors=hues[hue[self.guessed]], alpha=0.55, zorder=5)
         self.rings = ax.scatter([], [], s=22, facecolors=theme.paper, linewidths=1.4, zorder=6)
@@ -439,13 +441,13 @@ class _Cloud:
 
     def show(self, frame: int) -> None:
         """Move everything to where it is at this frame."""
-        frame = min(frame, len(self.x) - 1)
-        self.dots.set_offsets(self.x[frame])
-        ends = self.x0[frame, self.guessed]
-        self.lines.set_segments(list(np.stack([self.x[frame, self.guessed], ends], axis=1)))
+        frame = min(frame, len(self.run.x) - 1)
+        x, ends = _places(self.run.x[frame]), _places(self.run.x0[frame])[self.guessed]
+        self.dots.set_offsets(x)
+        self.lines.set_segments(list(np.stack([x[self.guessed], ends], axis=1)))
         self.rings.set_offsets(ends)
         if self.kin:
-            self._trail(self.x[np.arange(frame - TRAIL, frame + 1).clip(0)])
+            self._trail(_places(self.run.x[np.arange(frame - TRAIL, frame + 1).clip(0)]))
 
     def _trail(self, past: np.ndarray) -> None:
         """Trails through past (TRAIL + 1, B, 2). Those of one hue and age are a single line with gaps:
