@@ -11,8 +11,9 @@ from PIL import Image
 
 from toydiff import field
 from toydiff.draw import film
+from toydiff.draw.artists import Grid
 from toydiff.draw.scene import Density, Kind, Panel, Scene
-from toydiff.draw.style import THEMES
+from toydiff.draw.style import SIDE, THEMES
 from toydiff.images import Images
 from toydiff.trajectory import Trajectory
 
@@ -66,7 +67,7 @@ def test_asked_for_frames_come_in_that_order():
 def test_one_panel_at_any_size():
     scene = make()
     (picture,) = film.images(scene, panel=1, size=576, frames=[0])
-    assert picture.width == 2 * (film.SIDE + 2 * film.EDGE)
+    assert picture.width == 2 * (SIDE + 2 * film.EDGE)
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -138,9 +139,9 @@ def test_the_stamp_is_never_cut_off():
     """However narrow the picture and however long its words: every letter of the stamp is in the lines."""
     text = "https://example.org/?" + 80 * "seed=0&" + " and more"
     for size in (144, 288, 500):
-        sheet = film._Sheet(film.SIDE, 100, size, THEMES["light"])
+        sheet = film._Sheet(SIDE, 100, size, THEMES["light"])
         for font in (film.STAMP, film.NOTE, 16):
-            lines = film._wrapped(text, font, film.SIDE).splitlines()
+            lines = film._wrapped(text, font, SIDE).splitlines()
             assert "".join(lines).replace(" ", "") == text.replace(" ", "")
             widths = [sheet.write(0, 0, line, font, **sheet.block).get_window_extent().width for line in lines]
             assert max(widths) <= size
@@ -153,7 +154,7 @@ def test_strip_has_a_column_per_moment_and_a_row_per_panel():
         return opened(film.strip(make(panels=panels, stamp=""), moments)).size
 
     (six, two_rows), (five, one_row) = size(2, 6), size(1, 5)
-    assert six - five == two_rows - one_row == film.SIDE + film.GAP
+    assert six - five == two_rows - one_row == SIDE + film.GAP
     assert opened(film.strip(make(), 6, size=144)).width == pytest.approx(six / 2, abs=1)
 
 
@@ -274,7 +275,7 @@ def test_heat_has_one_scale_for_all_frames_and_low_rows_are_low():
     heat[3, 4:, :4] = 0.5  # upper left, half as strong
     scene = replace(scene, panels=(replace(scene.panels[1], heat=heat, notes=()),), data=torch.zeros(0, 2))
     pictures = [pixels(scene, frame=frame, particles=False) for frame in range(4)]
-    middle, unit = (film.EDGE + film.SIDE / 2, film.EDGE + film.HEAD + film.SIDE / 2), film.SIDE / 6.6
+    middle, unit = (film.EDGE + SIDE / 2, film.EDGE + film.HEAD + SIDE / 2), SIDE / 6.6
     at = {"lower right": (1.5, -1.5), "upper left": (-1.5, 1.5), "lower left": (-1.5, -1.5)}
     place = {name: (int(middle[1] - y * unit), int(middle[0] + x * unit)) for name, (x, y) in at.items()}
     paper = pictures[0][place["lower left"]]
@@ -294,7 +295,7 @@ def test_single_arrows_have_their_true_size_and_the_colour_of_the_model():
     (picture,) = film.images(scene, frames=[0], particles=False, size=576)
     model = np.array([int(THEMES["light"].model[i : i + 2], 16) for i in (1, 3, 5)])
     columns = np.flatnonzero((np.asarray(picture) == model).all(-1).any(0))
-    start, unit = 2 * (film.EDGE + film.SIDE / 2), 576 / 6.6
+    start, unit = 2 * (film.EDGE + SIDE / 2), 576 / 6.6
     assert columns[0] == pytest.approx(start, abs=8)
     assert columns[-1] == pytest.approx(start + 2 * unit, abs=6)
 
@@ -394,9 +395,7 @@ def test_an_image_is_shown_sharp_and_the_right_way_up(size):
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 64])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 2), (3, 32, 32), (1, 3, 2)])
 def test_every_image_has_its_place_and_none_lies_over_another(shape, count):
-    grid = film._Grid(
-        of_images(noise(shape, 1, count)), of_images(noise(shape, 1, count)).panels[0], THEMES["light"], 288
-    )
+    grid = Grid(of_images(noise(shape, 1, count)), of_images(noise(shape, 1, count)).panels[0], THEMES["light"], 288)
     covered = np.zeros((288, 288), int)
     for x, y in grid.places:
         covered[y : y + grid.height, x : x + grid.width] += 1

@@ -11,8 +11,9 @@ from toydiff.draw.scene import Scene
 def gif(scene: Scene, **options: Any) -> Generator[float, None, bytes]:
     """`film.images` as a GIF; yields the share that is drawn."""
     from toydiff.draw import film
+    from toydiff.draw.movie import Movie
 
-    total, movie = len(film.spaced(len(scene.ticks))), film.Movie()
+    total, movie = len(film.spaced(len(scene.ticks))), Movie()
     for n, picture in enumerate(film.images(scene, **options), 1):
         movie.add(picture)
         yield n / total

@@ -1,0 +1,100 @@
+"""A GIF while it is drawn: of each picture only what changes is kept, in colours that are chosen once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import to_rgba_array
+from PIL import Image
+
+from toydiff.draw.style import HEAT, THEMES, Theme
+
+BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
+COLOURS, COLOURS_OF_RAMPS = 128, 256  # of a GIF. The last one is for pixels that stay what they were
+
+
+class Movie:
+    """A GIF while it grows: of each picture only what changes is kept."""
+
+    def __init__(self) -> None:
+        self._frames: list[Image.Image] = []
+        self._palette: _Palette | None = None
+        self._last, self._comment = np.zeros(0), ""
+
+    def add(self, picture: Image.Image) -> None:
+        """The next picture, all of one size."""
+        if self._palette is None:
+            about: dict[Any, Any] = {"theme": "light", "heat": False, "images": (), "comment": ""} | picture.info
+            self._palette = _Palette(THEMES[about["theme"]], about["heat"], about["images"])
+            self._last, self._comment = np.array(self._palette.no_change), about["comment"]
+        palette, pixels = self._palette, self._palette(picture)
+        change = np.where(pixels == self._last, palette.no_change, pixels).astype(np.uint8)
+        # Pillow drops a frame that equals the one before it: repaint a corner pixel in every other frame.
+        change[0, 0] = palette.no_change if len(self._frames) % 2 else pixels[0, 0]
+        self._frames.append(Image.fromarray(change))
+        self._frames[-1].putpalette(palette.colors.astype(np.uint8).tobytes())
+        self._last = pixels
+
+    def saved(self, seconds: float = 6.0, hold: float = 1.0) -> bytes:
+        """The file. ValueError without a picture."""
+        if self._palette is None:
+            raise ValueError("a film needs at least one picture")
+        pace = min(max(seconds / len(self._frames), 0.02), 0.4)  # browsers do not go faster than 20 ms
+        delay = 10 * round(100 * pace)  # ms: the file counts in tens
+        file = io.BytesIO()
+        self._frames[0].save(
+            file,
+            "GIF",
+            save_all=True,
+            append_images=self._frames[1:],
+            duration=[delay] * (len(self._frames) - 1) + [delay + round(1000 * hold)],
+            loop=0,
+            transparency=self._palette.no_change,
+            disposal=1,  # each frame is painted over the one before
+            optimize=False,
+            comment=self._comment,
+        )
+        return file.getvalue()
+
+
+class _Palette:
+    """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper. A heat map
+    is all gradient: for it there are more steps of its colour. So there are of gray for gray images, and for images in
+    colour those that are most like them."""
+
+    def __init__(self, theme: Theme, heat: bool, images: Sequence[np.ndarray] = ()) -> None:
+        self.no_change = (COLOURS_OF_RAMPS if heat or images else COLOURS) - 1
+        inks = to_rgba_array([*theme.hues, *theme[1:]])[:, :3] * 255
+        paper = to_rgba_array(theme.paper)[:, :3] * 255
+        share = np.linspace(1, 0, BLENDS, endpoint=False)[:, None, None]
+        blends = (share * inks + (1 - share) * paper).reshape(-1, 3)
+        room = self.no_change - len(blends)
+        shown = _colours(np.concatenate(images), room // 2 if heat else room) if images else blends[:0]
+        steps = np.linspace(HEAT, 0, room - len(shown) if heat else 0, endpoint=False)[:, None]
+        self.colors = np.concatenate([blends, steps * inks[1] + (1 - steps) * paper, shown]).round().astype(np.float32)
+        self.nearest = np.full(1 << 24, self.no_change, np.uint8)  # of each colour code, once it has been met
+
+    def __call__(self, picture: Image.Image) -> np.ndarray:
+        """The nearest colour of each pixel, (H, W) uint8. Exact: Pillow's search takes paper for white."""
+        codes = _codes(picture)
+        new = np.unique(codes[self.nearest[codes] == self.no_change])
+        rgb = np.stack([new & 255, new >> 8 & 255, new >> 16], axis=-1).astype(np.float32)
+        # |colour - rgb|^2 without |rgb|^2, which is the same for all colours
+        self.nearest[new] = (np.square(self.colors).sum(1) - 2 * rgb @ self.colors.T).argmin(1)
+        return self.nearest[codes]
+
+
+def _colours(pixels: np.ndarray, most: int) -> np.ndarray:
+    """At most so many colours, (n, 3), for these pixels (N, 3)."""
+    if (pixels == pixels[:, :1]).all():
+        return np.linspace(0, 255, most)[:, None].repeat(3, axis=1)
+    chosen = Image.fromarray(pixels[None].copy()).quantize(most, Image.Quantize.MEDIANCUT)
+    return np.array(chosen.getpalette()).reshape(-1, 3)[:most]
+
+
+def _codes(picture: Image.Image) -> np.ndarray:
+    """(H, W): each pixel as one number below 2^24."""
+    return np.asarray(picture.convert("RGBA")).view(np.uint32)[..., 0] & 0xFFFFFF
