@@ -19,7 +19,7 @@ from toydiff.text import words
 __all__ = ["Drawing", "canvas"]
 
 HERE = Path(__file__).parent
-SCRIPTS = ("cloud", "tools", "picture", "canvas")  # joined, as the player's are
+SCRIPTS = ("../theme", "cloud", "tools", "picture", "canvas")  # joined, as the player's are
 LABELS = (
     *("canvas", "hint", "tools", "brush", "spray", "eraser", "size", "small", "medium", "large"),
     *("history", "undo", "redo", "clear", "count", "full"),

@@ -15,7 +15,6 @@ function create(shadow) {
   const state = { tool: "brush", size: 1 };
   let cloud = null;
   let labels = {};
-  let themes = {};
   let theme = null;
   let tell = () => {};
   let told = ""; // what Python knows
@@ -28,7 +27,7 @@ function create(shadow) {
   // Python's data, at every run of the page. What somebody has drawn is newer than what Python has: it stays.
   function receive(data, setStateValue) {
     tell = setStateValue;
-    ({ labels, themes } = data);
+    labels = data.labels;
     cloud ??= new Cloud(data.most, data.unit);
     if (!stroke && !cloud.touched && told !== data.drawing) cloud.put(decoded((told = data.drawing)));
     for (const place of buttons("say")) place.textContent = labels[place.dataset.say];
@@ -37,21 +36,9 @@ function create(shadow) {
       if (place.tagName === "BUTTON") place.title = labels[place.dataset.name];
     }
     root.setAttribute("aria-label", labels.canvas);
-    readTheme();
-    show();
-  }
-
-  // Streamlit says which background it has; the data brings the colours for light and for dark.
-  function readTheme() {
-    const pen = document.createElement("canvas").getContext("2d");
-    pen.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color").trim() || "#ffffff";
-    const [r, g, b] = [1, 3, 5].map((at) => parseInt(pen.fillStyle.slice(at, at + 2), 16));
-    root.dataset.theme = 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
-    theme = themes[root.dataset.theme];
-    for (const [part, colour] of Object.entries(theme)) {
-      if (part !== "hues") root.style.setProperty(`--${part}`, colour);
-    }
+    theme = dressed(root, data.themes);
     picture.size = 0;
+    show();
   }
 
   function report() {

@@ -16,7 +16,7 @@ __all__ = ["PlayerState", "pack", "player"]
 HERE = Path(__file__).parent
 # Inline JavaScript is one module that cannot import: the files are joined, and share one scope.
 SCRIPTS = (
-    *("unpack", "clock", "draw", "layers", "anatomy", "images"),
+    *("../theme", "unpack", "clock", "draw", "layers", "anatomy", "images"),
     *("panels", "inspector", "controls", "keys", "marks", "player"),
 )
 TOGGLES = ("trails", "guess", "anatomy", "equal", "particles", "density")

@@ -113,7 +113,9 @@ function create(shadow) {
     tell = setStateValue;
     const packed = readHeader(data);
     if (packed.header.hash !== film?.hash) load(readFilm(packed));
-    readTheme();
+    theme = dressed(root, film.themes);
+    view = null;
+    ask();
   }
 
   function load(next) {
@@ -162,21 +164,6 @@ function create(shadow) {
     }
     if (film.last === 0) clock.playing = false;
     clock.position = Math.min(clock.position, film.last);
-  }
-
-  // Streamlit says which background it has; the film brings the colours for light and for dark.
-  function readTheme() {
-    const pen = document.createElement("canvas").getContext("2d");
-    pen.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color").trim() || "#ffffff";
-    const [r, g, b] = [1, 3, 5].map((at) => parseInt(pen.fillStyle.slice(at, at + 2), 16));
-    const name = 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
-    theme = film.themes[name];
-    root.dataset.theme = name;
-    for (const [part, colour] of Object.entries(theme)) {
-      if (part !== "hues") root.style.setProperty(`--${part}`, colour);
-    }
-    view = null;
-    ask();
   }
 
   function ask() {
