@@ -21,9 +21,9 @@ from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.text import words
 from toydiff.ui import link, live
+from toydiff.ui.lanes import Pace
 from toydiff.ui.live import Failed, ImageRun, Run
 from toydiff.ui.snapshots import Unknown
-from toydiff.ui.workshop import Pace
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)

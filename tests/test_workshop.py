@@ -14,8 +14,10 @@ from toydiff.experiment import CHOICES, Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.limits import limits
 from toydiff.ui import pipe, workshop
+from toydiff.ui.job import Job
+from toydiff.ui.lanes import Order, Pace
 from toydiff.ui.snapshots import Checkpoint, Record, Snapshot, Trouble, Update
-from toydiff.ui.workshop import Job, Order, Pace, Workshop, trouble
+from toydiff.ui.workshop import Workshop, trouble
 
 SLOW = Experiment(points=100, T=10, width=128, depth=4, batch=512, particles=16)
 OTHERS = [replace(SMALL, **{field: name}) for field in ("network", "target") for name in CHOICES[field][1:]]

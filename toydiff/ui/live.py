@@ -30,6 +30,7 @@ from toydiff.images import Images
 from toydiff.limits import limits
 from toydiff.own import Own
 from toydiff.text import words
+from toydiff.ui.lanes import Order, Pace, Saved, judge
 from toydiff.ui.link import Died, Link
 from toydiff.ui.snapshots import (
     Checkpoint,
@@ -41,7 +42,6 @@ from toydiff.ui.snapshots import (
     Unknown,
     Update,
 )
-from toydiff.ui.workshop import Order, Pace, Saved, judge
 
 __all__ = [
     "Checkpoint",

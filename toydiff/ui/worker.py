@@ -20,8 +20,9 @@ from typing import Any, BinaryIO
 import torch
 
 from toydiff.ui import apart, pipe
+from toydiff.ui.job import Job
 from toydiff.ui.snapshots import Beat, Failed, Unknown
-from toydiff.ui.workshop import Job, Workshop, trouble
+from toydiff.ui.workshop import Workshop, trouble
 
 PUBLISH = 0.1  # seconds between two updates of a job
 BEAT = 1.0  # seconds between two signs of life

@@ -1,0 +1,261 @@
+"""What somebody trains: networks side by side, which one can start, pause, send so many steps on, look at, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from toydiff import checkpoint, own
+from toydiff.exact import Model
+from toydiff.experiment import Experiment
+from toydiff.image_experiment import ImageExperiment
+from toydiff.ui.lanes import Order, Saved, new_lane, picture
+from toydiff.ui.pipe import packed, unpacked
+from toydiff.ui.snapshots import Checkpoint, Trouble, Update
+
+SLICE = 0.05  # seconds of work before it is another's turn
+CROWD = 4  # others that train: from then on pictures are fewer
+
+
+class Job:
+    """Networks that train side by side, always the same number of steps: start, pause, advance. A reset is a new one.
+
+    Nothing happens until `work`, which does some of what is wanted.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.running = False
+        self.there = True  # is anybody there to watch?
+        self.company = 0  # how many others train at the same time
+        self.command = 0  # the number of the last command
+        self.problem: Trouble | None = None
+        self.used = 0.0  # seconds of work, for whoever shares out the turns
+        self.asked: list[int] = []  # the numbers of requests to be answered once it is `settled`,
+        self.spent = 0.0  # and the seconds of work on them
+        self._brought = [own.keep(one.name, one.data) for one in order.brought]  # findable as long as this lives
+        self._pace = order.pace
+        self._lanes = [new_lane(experiment, order) for experiment in order.experiments]
+        self._seconds = self._speed = 0.0
+        self._sent, self._told = 0, False  # how many losses were in an update, and whether it was running
+        self._marks: list[tuple[int, float]] = []  # step and seconds of each checkpoint
+        self._fresh: list[tuple[Checkpoint, ...]] = []  # those nobody has heard of: at each moment one of every lane
+        self._todo, self._look_then = 0, False  # steps that were asked for, and whether a picture was
+        self._drawing: Iterator[None] | None = None  # a picture half done
+        self._moved = False  # has it made a step, here or before?
+        if order.saved is not None:
+            self._load(order.saved)
+        self._saved = -1, self._seconds  # step and seconds of the last state,
+        self._rest = 0.0  # and the seconds until the next one, at least
+        self._look()
+
+    @property
+    def step(self) -> int:
+        return min(lane.trainer.step for lane in self._lanes)
+
+    @property
+    def diverged_at(self) -> int | None:
+        return next((at for lane in self._lanes if (at := lane.trainer.diverged_at) is not None), None)
+
+    @property
+    def device(self) -> torch.device:
+        return self._lanes[0].trainer.device
+
+    @property
+    def threads(self) -> int:
+        """For one of its steps."""
+        return self._lanes[0].threads if self.device.type == "cpu" else 1
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was asked for is done."""
+        return not self._todo and self._drawing is None
+
+    @property
+    def wants(self) -> bool:
+        """Whether there is anything to do."""
+        return not self.settled or (self.running and self.there)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to save it."""
+        return self.unsaved and self._seconds - self._saved[1] >= max(self._pace.save * self._lanes[0].save, self._rest)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether `save` would say anything new."""
+        return self._saved[0] != self.step
+
+    @property
+    def news(self) -> bool:
+        """Whether there is something that should be known at once."""
+        return bool(self._fresh) or self.running != self._told
+
+    @property
+    def blank(self) -> bool:
+        """Whether there is no picture of it yet."""
+        return not self._marks
+
+    # ---------------------------------------------------------------- what it can be told
+
+    def ask(self, number: int) -> None:
+        """A request that is to be answered when all is done."""
+        if not self.asked:
+            self.spent = 0.0
+        self.asked.append(number)
+
+    def start(self) -> None:
+        self.problem = None
+        self.running = self.diverged_at is None
+
+    def stop(self) -> None:
+        """No step more."""
+        self.running, self._todo, self._look_then = False, 0, False
+
+    def pause(self) -> None:
+        """No step more, and a picture of the network as it is."""
+        self.stop()
+        self._look()
+
+    def advance(self, n: int, picture: bool = True) -> None:
+        """n steps, running or not. Without the picture, if more is to follow at once."""
+        if n > 0 and self.diverged_at is None:
+            self.problem = None
+            self._todo += n
+            self._look_then |= picture
+
+    def work(self, seconds: float = SLICE) -> None:
+        """Do what is wanted, for about so long: a bite, at least."""
+        began = now = time.monotonic()
+        trained, steps = 0.0, 0
+        while self.wants and (now == began or now - began < seconds):
+            first, before, counted = self.step, now, bool(self._marks)
+            self._bite()
+            now = time.monotonic()
+            if counted:  # the picture of the untrained network is not training time
+                self._seconds += now - before
+            if self.step > first:
+                trained, steps = trained + now - before, steps + self.step - first
+        if steps and self.running:
+            speed = steps / trained
+            self._speed = 0.8 * self._speed + 0.2 * speed if self._speed else speed
+        self.used += now - began
+        self.spent += now - began
+
+    def fail(self, problem: Trouble) -> None:
+        """It cannot go on as it is. What it has learned is kept."""
+        self.stop()
+        self._drawing, self.problem = None, problem
+        for lane in self._lanes:
+            lane.trainer.model.zero_grad()  # the gradients go
+
+    # ---------------------------------------------------------------- what it can tell
+
+    def update(self) -> Update:
+        """What is new since the last one."""
+        step, since, self._sent, self._told = self.step, self._sent, self.step, self.running
+        kept = tuple(step for step, _ in self._marks)
+        fresh, self._fresh = tuple(moment for moment in self._fresh if moment[0].step in kept), []
+        return Update(
+            self.command,
+            step,
+            self._seconds,
+            self._speed,
+            self.running,
+            tuple(lane.trainer.diverged_at for lane in self._lanes),
+            since,
+            tuple(lane.trainer.losses[since:step] for lane in self._lanes),
+            kept,
+            fresh,
+            self.problem,
+        )
+
+    def save(self) -> Saved:
+        """All that it takes to go on from here, but for the losses: those are in the updates."""
+        began, self._saved = time.monotonic(), (self.step, self._seconds)
+        states = [lane.trainer.state_dict() for lane in self._lanes] if self._moved else None
+        for state in states or []:
+            del state["losses"]
+        content = None if states is None else packed(states)
+        self._rest = 20 * (time.monotonic() - began)  # of a large network less often
+        return Saved(self.step, self._seconds, tuple(self._marks), content)
+
+    def predictors(self) -> tuple[tuple[Model, ...], int]:
+        """The averaged network of each lane as it is now, on the CPU, and after how many steps."""
+        networks = (lane.trainer.predictor for lane in self._lanes)
+        return tuple(one.cpu() if isinstance(one, nn.Module) else one for one in networks), self.step
+
+    def file(self, lesson: Experiment | ImageExperiment | None) -> bytes:
+        """The training of its one network as a file, `checkpoint.pack`. lesson: the settings to put in, or its own."""
+        (lane,) = self._lanes
+        return checkpoint.pack(lane.trainer, lesson or lane.experiment)
+
+    # ---------------------------------------------------------------- how
+
+    def _bite(self) -> None:
+        """The smallest piece of work."""
+        if self._drawing is not None:
+            if next(self._drawing, self) is self:
+                self._drawing = None
+        else:
+            stride = min(lane.stride for lane in self._lanes)
+            n = min(self._todo, stride) if self._todo else stride
+            self._moved = True
+            self._advance(n)
+            if self._todo:
+                self._todo = max(0, self._todo - n) if self.diverged_at is None else 0
+                look, self._look_then = self._look_then and not self._todo, self._look_then and bool(self._todo)
+            else:
+                look = self._due_for_a_picture or self.diverged_at is not None
+            if look:
+                self._look()
+        if self._drawing is None and self.diverged_at is not None:
+            self.running = False  # said last: who sees it finds the last picture there
+
+    @property
+    def _due_for_a_picture(self) -> bool:
+        refresh, newest = self._pace.refresh * self._lanes[0].refresh, self._marks[-1][1]
+        # the very first seconds are the most exciting ones: two pictures more; in a crowd, which shares the time, one
+        early = newest < refresh and (self.company < CROWD or not newest)
+        return self._seconds - newest >= (refresh / 3 if early else refresh)
+
+    def _advance(self, n: int) -> None:
+        """n steps in every lane. Where the loss of one explodes, all stop at that step."""
+        *others, last = (lane.trainer for lane in self._lanes)
+        before = [trainer.state_dict() for trainer in others]
+        end = self.step + n
+        try:
+            for trainer in (*others, last):
+                trainer.advance(end - trainer.step)
+                end = trainer.step
+        finally:
+            end = self.step  # also if one of them could not go on
+            for trainer, state in zip(others, before, strict=True):
+                if trainer.step > end:  # it did not know yet: back, and the same steps again, up to there
+                    trainer.load_state_dict(state)
+                    trainer.advance(end - trainer.step)
+
+    def _look(self) -> None:
+        """Begin a picture, unless there is one of this step."""
+        if self._drawing is None and not (self._marks and self._marks[-1][0] == self.step):
+            self._drawing = self._drawn()
+
+    def _drawn(self) -> Iterator[None]:
+        pictures = []
+        for one in self._lanes:
+            pictures.append((yield from picture(one)))
+            yield
+        self._marks.append((self.step, self._seconds))
+        self._fresh.append(tuple(Checkpoint(self.step, self._seconds, *picture) for picture in pictures))
+        if len(self._marks) > self._pace.checkpoints:
+            half = self._pace.checkpoints // 2
+            self._marks = self._marks[:half:2] + self._marks[half:]
+
+    def _load(self, saved: Saved) -> None:
+        if saved.states is not None:
+            for lane, state, losses in zip(self._lanes, unpacked(saved.states), saved.losses, strict=True):
+                lane.trainer.load_state_dict(state | {"losses": losses})
+            self._moved = True
+        self._marks, self._seconds, self._sent = list(saved.marks), saved.seconds, saved.step

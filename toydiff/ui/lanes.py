@@ -1,0 +1,178 @@
+"""What trains: a network on points or on images, a lane of the workshop, and the pictures of what it can do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+from weakref import WeakSet
+
+import torch
+from torch import Tensor
+
+from toydiff.exact import Model
+from toydiff.experiment import Experiment
+from toydiff.field import Probe
+from toydiff.image_experiment import ImageExperiment, usual_device
+from toydiff.images import Images
+from toydiff.judge import Judge
+from toydiff.limits import limits
+from toydiff.metrics import Ruler
+from toydiff.own import Own
+from toydiff.samplers import WAYS, reverse
+
+BITE = 2e8  # examples times weights between two looks at the clock: some 25 ms
+STRIDE = 10  # training steps between two looks at the clock, at most
+UNTRAINED = 64  # pictures of untrained networks that are kept: a class opens the same page at the same time
+
+
+class Pace(NamedTuple):
+    """How much is measured, and how often."""
+
+    refresh: float = 1.0  # seconds between two checkpoints
+    checkpoints: int = 60  # at most; then every second one of the older half goes
+    samples: int = 2000  # that the quality is measured with
+    jumps: int = 100  # of the DDPM runs behind the checkpoints, where T is larger
+    images: int = 36  # the same for images: how many are shown and judged,
+    image_jumps: int = 25  # and the jumps that they take
+    save: float = 10.0  # seconds of training between two states to go on from
+
+
+class Saved(NamedTuple):
+    """All that a training needs to go on."""
+
+    step: int
+    seconds: float
+    marks: tuple[tuple[int, float], ...]  # step and seconds of every checkpoint
+    states: bytes | None  # packed: of every lane a `Trainer.state_dict()` without its losses; None: as it began
+    losses: tuple[Tensor, ...] = ()  # of every lane, (step,)
+
+
+class Order(NamedTuple):
+    """What is to be trained: all that it takes, so that any process can do it."""
+
+    experiments: tuple[Experiment, ...] | tuple[ImageExperiment]
+    pace: Pace
+    compared: bool = False  # measured against the exact predictor too
+    brought: tuple[Own, ...] = ()  # data of somebody's own that the experiments name
+    images: Images | None = None
+    state: dict[str, Any] | None = None  # of a Trainer, to go on from there
+    saved: Saved | None = None  # or from here
+
+
+Picture = tuple[Tensor, float, float]  # samples, their ratio, and the error: the last three of a Checkpoint
+
+
+class _PointLane:
+    """One network that trains, and what its pictures are made and measured with."""
+
+    refresh = save = threads = 1  # between pictures and between states, as a multiple; threads for a step
+
+    def __init__(self, experiment: Experiment, order: Order) -> None:
+        self.experiment = experiment
+        self.trainer = experiment.trainer()
+        if order.state is not None:
+            self.trainer.load_state_dict(order.state)
+        self.start = experiment.start(order.pace.samples)
+        self.jumps = min(experiment.T, order.pace.jumps)
+        self.untrained: object = experiment, order.pace, order.compared  # all that the picture at step 0 depends on
+        weights = sum(p.numel() for p in self.trainer.model.parameters())
+        self.stride = max(1, min(STRIDE, int(BITE / (weights * experiment.batch))))
+        self._ruler = _ruler(experiment.dataset, experiment.points, experiment.seed, order.pace.samples)
+        self._probe = _probe(_task(experiment), order.pace.samples) if order.compared else None
+
+    def measured(self, x: Tensor, predictor: Model) -> Picture:
+        error = self._probe.error(predictor).square().mean().sqrt().item() if self._probe else math.nan
+        return x[: self.experiment.particles], self._ruler.ratio(x), error
+
+
+class _ImageLane:
+    """The same for images: steps and pictures are slow, so there are fewer of both."""
+
+    refresh, save, stride = 5, 3, 1
+
+    def __init__(self, experiment: ImageExperiment, order: Order) -> None:
+        assert order.images is not None
+        self.experiment, self._images = experiment, _shared(order.images)
+        self.threads = limits().threads
+        self.trainer = experiment.trainer(self._images, usual_device())
+        if order.state is not None:
+            self.trainer.load_state_dict(order.state)
+        self.start = experiment.start(order.pace.images, self._images.shape).to(self.trainer.device)
+        self.jumps = min(experiment.T, order.pace.image_jumps)
+        self.untrained: object = experiment, order.pace
+
+    def measured(self, x: Tensor, predictor: Model) -> Picture:
+        samples = x.cpu()
+        share = judge().share(self._images, samples) if self.experiment.data == "digits" else math.nan
+        return samples, share, math.nan
+
+
+Lane = _PointLane | _ImageLane
+
+
+def new_lane(experiment: Experiment | ImageExperiment, order: Order) -> Lane:
+    """What trains this."""
+    return _PointLane(experiment, order) if isinstance(experiment, Experiment) else _ImageLane(experiment, order)
+
+
+def picture(lane: Lane) -> Generator[None, None, Picture]:
+    """Make samples and measure them; there is a yield wherever it may be interrupted."""
+    untrained = lane.trainer.step == 0
+    if untrained and lane.untrained in _untrained:
+        return _untrained[lane.untrained]
+    predictor, (sampler, noise) = lane.trainer.predictor, WAYS["ddpm"]
+    schedule, z = lane.experiment.noise_schedule(), lane.experiment.generator(2)
+    x = lane.start
+    for frame in reverse(predictor, schedule, x, sampler, steps=lane.jumps, noise=noise, generator=z):
+        x = frame.x
+        yield
+    made = lane.measured(x, predictor)
+    if untrained:
+        while len(_untrained) >= UNTRAINED:
+            del _untrained[next(iter(_untrained))]
+        _untrained[lane.untrained] = made
+    return made
+
+
+_untrained: dict[object, Picture] = {}
+
+
+@lru_cache(maxsize=16)  # half a second each: not again for the other lane, not again for a reset
+def _ruler(dataset: str, points: int, seed: int, n: int) -> Ruler:
+    return Ruler(Experiment(dataset=dataset, points=points, seed=seed).data(), n)
+
+
+@lru_cache(maxsize=16)
+def _probe(experiment: Experiment, n: int) -> Probe:
+    """About n noisy points, of every t as many, and the exact answers for them."""
+    times, each = torch.arange(1, experiment.T + 1), max(1, n // experiment.T)
+    return Probe(experiment.exact(), experiment.noise_schedule(), experiment.data(), times, each)
+
+
+def _task(experiment: Experiment) -> Experiment:
+    """The same without the network: equal for all that have to learn the same."""
+    usual = Experiment()
+    return replace(
+        experiment, **{name: getattr(usual, name) for name in ("network", "target", "width", "depth", "batch", "lr")}
+    )
+
+
+@lru_cache(maxsize=1)
+def judge() -> Judge:
+    """Half a second to train it: once per process."""
+    return Judge()
+
+
+_images: WeakSet[Images] = WeakSet()
+
+
+def _shared(images: Images) -> Images:
+    """The same images, if another training has them already: one copy in memory for a whole class."""
+    for known in _images:
+        if known.x.equal(images.x):
+            return known
+    _images.add(images)
+    return images
