@@ -317,7 +317,9 @@ def test_no_more_is_kept_than_the_shelf_holds(closed, monkeypatch):
     assert list(closed._shelf) == [2, 3, 4]
 
 
-def test_few_large_pictures_fill_the_shelf(studio, monkeypatch):
+@pytest.mark.parametrize("which", ["studio", "closed"])
+def test_few_large_pictures_fill_the_shelf(which, request, monkeypatch):
+    studio = request.getfixturevalue(which)
     monkeypatch.setattr("toydiff.ui.studio.ROOM", 2_500_000)
     studio.clear()
     for n in range(4):

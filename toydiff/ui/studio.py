@@ -151,7 +151,9 @@ class Studio:
             order.asked = order.picture
         assert order.make is not None
         try:
-            order.picture.set_result(finished(order.make(), tell))
+            picture = finished(order.make(), tell)
+            order.picture.size = len(packed(picture))
+            order.picture.set_result(picture)
             order.make = None
             with self._lock:
                 self._tidy()
