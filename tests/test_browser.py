@@ -115,6 +115,31 @@ def paused(view: View) -> View:
     return view
 
 
+def test_keys_after_a_click_on_the_text(visit):
+    view = visit("reverse", FAST)
+    view.until(lambda: view.playing and view.frame > 0, "a film that plays")
+    view.page.get_by_role("heading", name=words("titles.reverse")).click()
+    view.page.keyboard.press("Space")
+    view.until(lambda: not view.playing, "a film that stands")
+    assert view.page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop") == 0
+
+
+def test_a_player_that_comes_into_sight_while_much_happens_is_drawn(visit, context):
+    # where the browser is late, one report holds the news of two moments: unseen, then seen
+    context.add_init_script(
+        """const Real = IntersectionObserver;
+        window.IntersectionObserver = class extends Real {
+          constructor(tell, options) {
+            const before = (seen) => ({ isIntersecting: !seen.at(-1).isIntersecting });
+            super((seen, me) => tell([before(seen), ...seen], me), options);
+          }
+        };"""
+    )
+    view = visit("reverse", FAST)
+    view.until(lambda: view.playing and view.frame > 0, "a film that plays")
+    healthy(view)
+
+
 def test_keys(visit):
     view = paused(visit("reverse", FAST))
     view.drawn()

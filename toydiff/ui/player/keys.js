@@ -44,7 +44,9 @@ function listenToKeys(root, isVisible, act) {
 
 function nothingHasFocus() {
   const focus = document.activeElement;
-  return !focus || focus === document.body || focus === document.documentElement;
+  // After a click on the text, Streamlit's page has it: the part that scrolls.
+  const page = document.querySelector("[data-testid=stMain]");
+  return !focus || [document.body, document.documentElement, page].includes(focus);
 }
 
 function answering() {

@@ -216,8 +216,8 @@ function create(shadow) {
     view = null;
     ask();
   });
-  const sight = new IntersectionObserver(([entry]) => {
-    visible = entry.isIntersecting;
+  const sight = new IntersectionObserver((seen) => {
+    visible = seen.at(-1).isIntersecting; // the newest: where much happens at once, there are several
     before = null;
     ask();
   });
