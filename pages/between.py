@@ -15,6 +15,9 @@ from toydiff.ui.export import film_with_export
 from toydiff.ui.images import enough_memory, pictures, settings
 from toydiff.ui.live import judge
 
+LEAST = 0.0001  # an error of pixels below which nobody sees any
+FEW, UNTYPICAL = 16, 0.15  # numbers; of fewer, and if it is off by more, the length of noise is no typical one
+
 page.begin("between")
 experiment, images = settings()
 run = state.current_image_run(experiment, images)
@@ -37,7 +40,7 @@ with choice:
     way, scene = lesson.walked(who, ends)
     pictures(images, [(words("between.first"), way.of_arc[0]), (words("between.last"), way.of_arc[-1])], side=120)
     if ends.off is not None:
-        page.say("between", "found", off=f"{ends.off:.2g}")
+        page.say("between", "found", off=f"{ends.off:.2g}" if ends.off >= LEAST else f"less than {LEAST}")
         if not who.steps and experiment.data != "two-pixel":
             page.say("between", "exact-found")
     if ends.off is not None and who.moons and not who.steps:
@@ -61,7 +64,10 @@ figures = {
     "angle": f"{math.degrees(way.angle):.0f}",
     **{name: f"{length[PLACES // 2]:.1f}" for name, length in lengths.items()},
 }
-if ends.off is None:
+untypical = max(abs(length / math.sqrt(numbers) - 1) for length in lengths["arc"][[0, -1]].tolist())
+if numbers < FEW:
+    page.say("between", "lengths-few", **figures)
+elif ends.off is None or untypical < UNTYPICAL:
     page.say("between", "lengths", **figures)
 else:
     page.say("between", "not-typical", **figures)

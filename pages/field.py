@@ -6,7 +6,7 @@ import streamlit as st
 
 from toydiff.draw import charts
 from toydiff.draw.fields import MIDDLE
-from toydiff.text import words
+from toydiff.text import prose, words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import Snapshot
@@ -55,7 +55,7 @@ if len(middle):
     page.say("field", "words", T=shown.T, first=f"{reach[0]:.0%}", until=until, last=f"{reach[-1]:.0%}")
 else:
     page.say("field", "words-signal", T=shown.T, first=f"{reach[0]:.0%}")
-page.say("field", "error", T=shown.T)
+page.say("field", "error", start=prose("field", "error-noise" if len(middle) else "error-signal", T=shown.T))
 
 page.say("field", "no-time")
 told = replace(experiment.training, network="mlp")

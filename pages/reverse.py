@@ -56,17 +56,19 @@ figures = {
 }
 if experiment.particles < CROWD:
     verdict = "alone"
-elif left > NOISE:
-    verdict = "hidden"
-elif min(ends["ddpm"], ends["ddim"]) < 0.6:
+elif min(ends["ddpm"], ends["ddim"]) < 0.7:
     verdict = "few"
-elif ends["mean-only"] < 0.05:
+elif ends["mean-only"] < 0.1:
     verdict = "collapse"
+elif left > NOISE and ends["mean-only"] < 2 * left:
+    verdict = "hidden"
 else:
     verdict = "torn"
 page.say("reverse", verdict, **figures)
 page.say("reverse", "why", **figures)
 page.say("reverse", "ddim", **figures)
+if verdict not in ("alone", "few"):
+    page.say("reverse", "ddim-kept", **figures)
 page.say("reverse", "last-step")
 page.say("reverse", "anatomy")
 page.say("reverse", "images")

@@ -41,7 +41,8 @@ else:
     elif total < CERTAIN:
         page.say("target", "certain", disc=f"{DISC**2 / 4:.1g}", **figures)
     else:
-        page.say("target", "same", times=f"{last / total:,.0f}", walks=len(walks.x), **off, **figures)
+        more = {"wide": f"{(last / total) ** 0.5:.1f}", "times": f"{last / total:,.0f}"}
+        page.say("target", "same", **more, walks=len(walks.x), **off, **figures)
     scale = variances[t - 1] ** 0.5
     page.say("target", "share", share=f"{scale**-2:.1%}", root=f"{1 / scale:.0%}", scale=f"{scale:.2g}")
 

@@ -60,3 +60,9 @@ def no_painters(monkeypatch) -> None:
 def patient(monkeypatch) -> None:
     """A click on pause waits for the last picture, however slow the machine is: what comes after a click is certain."""
     monkeypatch.setattr("toydiff.ui.controls.PATIENCE", 600.0)
+
+
+@pytest.fixture(autouse=True)
+def a_page_at_once(monkeypatch) -> None:
+    """A page that a test runs is complete at once: what is said of a link is gone when it runs again."""
+    monkeypatch.setattr("toydiff.ui.page.UNREAD", 0.0)

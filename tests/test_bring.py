@@ -146,11 +146,12 @@ def test_every_form_of_a_table(content):
         (b"1,a,2\n3,b,4\n5,c,7", ("column 1", "column 3")),
         (b",0,1\n0,.5,.3\n1,.4,.1\n2,.3,.7\n", ("column 1", "0", "1")),
         (b"when,x,flag,y\nMay 3,1,True,4\nMay 4,2,False,6\n", ("x", "y")),
+        (b'x,y\n"0,5","1,5"\n"2,5","3,5"\n"4,5","6,5"\n', ("x", "y")),
         (b"x,x,y,\n1,2,3,4\n1,2,3,5\n", ("x", "x (2)", "y", "column 4")),
         ("Länge;Höhe\n1;2\n".encode("latin-1"), ("Länge", "Höhe")),
         ("长;高\n1;2\n".encode("utf-16"), ("长", "高")),
-        (b'"<script>alert(1)</script>",[y](http://z)\n1,2\n', ("?script?alert(1)?/script?", "?y?(http?//z)")),
-        (npz(**{"<b>": CLOUD, "z": np.arange(3)}), ("?b? 1", "?b? 2", "z")),
+        (b'"<script>alert(1)</script>",[y](http://z)\n1,2\n', ("‹script›alert(1)‹/script›", "(y)(http∶//z)")),
+        (npz(**{"<b>": CLOUD, "z": np.arange(3)}), ("‹b› 1", "‹b› 2", "z")),
     ],
 )
 def test_names_of_columns(content, columns):
@@ -232,7 +233,7 @@ def test_very_different_scales_are_said_and_can_be_made_equal():
     shape /= shape.std(0)
     table = open_file("a.csv", ("year,cm\n" + "".join(f"{x * 1000 + 1e6},{y}\n" for x, y in shape)).encode())
     points, notes = table.cloud()
-    assert notes == (words("bring.flat", wide="year", narrow="cm", times="1e+03", toggle=words("own.scales")),)
+    assert notes == (words("bring.flat", wide="year", narrow="cm", times="1,000", toggle=words("own.scales")),)
     same(points, shape * [1000, 1])
     points, notes = table.cloud(own_scales=True)
     assert notes == ()
@@ -275,6 +276,7 @@ REFUSED = {
     "inf only": ("a.csv", b"x,y\n1,inf\n2,-inf\n", "columns", {"count": 1}),
     "prose": ("a.txt", b"It was a dark night.\nThe end.\n", "columns", {"count": 0}),
     "JSON": ("a.json", json.dumps({"x": [1, 2, 3]}).encode(), "columns", {"count": 1}),
+    "decimal commas between commas": ("a.csv", b"x,y\n0,5,1,5\n2,5,3,5\n", "decimal_commas", {}),
     "many columns": ("a.csv", b"1," * MAX_COLUMNS + b"1\n", "wide", {"most": MAX_COLUMNS}),
     "one long line": ("a.csv", b"1," * 1_000_000, "wide", {"most": MAX_COLUMNS}),
     "bytes": ("a.csv", b"1,2\n3,4\n" + bytes([0, 1, 2]), "kind", {}),
@@ -300,8 +302,8 @@ REFUSED = {
     "NPY of the future": ("a.npy", b"\x93NUMPY\x09\x00" + npy(CLOUD)[8:], "damaged", {}),
     "half an NPY": ("a.npy", npy(np.zeros((99, 2)))[:500], "damaged", {}),
     "half a header": ("a.npy", npy(np.zeros((99, 2)))[:40], "damaged", {}),
-    "text named NPY": ("a.npy", CSV, "damaged", {}),
-    "text named PNG": ("a.PNG", CSV, "damaged", {}),
+    "text named NPY": ("a.npy", CSV, "misnamed", {"kind": "NPY"}),
+    "text named PNG": ("a.PNG", CSV, "misnamed", {"kind": "PNG"}),
     "pickles in an NPZ": ("a.npz", npz(a=np.array([{}, 1], object)), "pickle", {}),
     "one column NPZ": ("a.npz", npz(a=np.arange(9), b=np.arange(8)), "columns", {"count": 0}),
     "long NPZ": ("a.npz", npz(a=np.zeros((MAX_ROWS + 1, 3), np.int8)), "long", {}),
@@ -674,9 +676,10 @@ def test_a_font_of_the_system_helps_out(monkeypatch, tmp_path):
         ("/etc/passwd", "passwd"),
         ("../../up.tar.csv", "up.tar"),
         ("C:\\data\\mine.npy", "mine"),
-        ("<img src=x onerror=alert(1)>.png", "?img src=x onerror=alert(1)?"),
-        ("**bold** `x` [a](b).csv", "??bold?? ?x? ?a?(b)"),
+        ("<img src=x onerror=alert(1)>.png", "‹img src=x onerror=alert(1)›"),
+        ("**bold** `x` [a](b).csv", "∗∗bold∗∗ ˋxˋ (a)(b)"),
         ("a\u202eb\n.csv", "a?b?"),
+        ("Anna's R&D #1 [m].csv", "Anna’s R+D ♯1 (m)"),
         ("", "no name"),
         ("..", ".."),
         ("/", "no name"),

@@ -124,13 +124,13 @@ def foreign():
 @pytest.mark.parametrize("other", list(foreign()))
 def test_what_is_no_checkpoint_is_refused(tmp_path, other):
     (tmp_path / "other").write_bytes(other)
-    with pytest.raises(ValueError, match="other is not a checkpoint of this app, or only a part of one"):
+    with pytest.raises(ValueError, match="other was not made by this app, or a part of it is missing"):
         checkpoint.load(tmp_path / "other")
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.999, 0.999999])
 def test_a_part_is_refused(content, share):
-    with pytest.raises(ValueError, match="it is not a checkpoint of this app, or only a part of one"):
+    with pytest.raises(ValueError, match="it was not made by this app, or a part of it is missing"):
         checkpoint.unpack(content[: int(share * len(content))], "it")
 
 
@@ -142,7 +142,7 @@ def test_any_flipped_bit_is_found(content):
     for place in places:
         damaged = bytearray(content)
         damaged[place] ^= 1 << (place % 8)
-        with pytest.raises(ValueError, match=r"it is (not a checkpoint|damaged)"):
+        with pytest.raises(ValueError, match=r"it (was not made by this app|is damaged)"):
             checkpoint.unpack(bytes(damaged), "it")
 
 

@@ -47,6 +47,15 @@ def test_a_page_that_is_loaded_again_finds_its_training(visit):
     assert not view.errors
 
 
+def test_what_is_wrong_with_a_link_is_said_in_a_tab_that_was_there_before(visit):
+    view = trained(visit)
+    view.page.goto(view.page.url.split("?")[0] + "?T=5")
+    view.ready()
+    view.drawn(60)
+    view.until(lambda: view.at_rest, "the page")
+    assert words("fields.T") in " ".join(view.page.get_by_test_id("stAlert").all_inner_texts())
+
+
 def test_it_goes_on_training(visit):
     view = trained(visit)
     before = steps(view)

@@ -270,7 +270,7 @@ def test_a_lesson_that_cannot_be_used(which):
     at = AppTest.from_function(_opening, default_timeout=60)
     at.query_params.update(FAST)
     fine(at.run()).file_uploader(key="own-lesson").set_value((f"{HTML}.safetensors", make(), ""))
-    shown = "?img src=x onerror=alert(1)?.safetensors"
+    shown = "‹img src=x onerror=alert(1)›.safetensors"
     assert sentences(fine(at.run())) == [words(f"cli.{sentence}", file=shown)]
     assert experiment(at) == Experiment(points=100, particles=16, T=10)
     assert at.session_state["session"].run is None

@@ -491,7 +491,7 @@ def test_own_pictures_are_shown_before_they_are_used_and_then_are_data_like_any_
     assert len(at.get("image")) == 5
     listed = "\n".join(text.value for text in at.text).splitlines()
     assert listed == [
-        f"a?b?i?.gif: {words('pictures.broken')}",
+        f"a∗b‹i›.gif: {words('pictures.broken')}",
         f"broken.png: {words('pictures.broken')}",
         f"notes.txt: {words('pictures.kind')}",
     ]
@@ -614,7 +614,7 @@ def changed(content: bytes) -> bytes:
 )
 def test_files_without_a_network_are_explained_and_nothing_changes(content, sentence):
     at = uploaded(a_page("open_network"), ("some*thing.safetensors", content))
-    assert [error.value for error in at.error] == [words(sentence, file="some?thing.safetensors")]
+    assert [error.value for error in at.error] == [words(sentence, file="some∗thing.safetensors")]
     assert at.session_state["image_experiment"] == SMALL
     assert "session" not in at.session_state or not at.session_state["session"].image_runs
 

@@ -123,7 +123,7 @@ def test_a_lesson_travels_in_a_file(visit):
     other.press(words("own.open"))
     box = other.page.get_by_role("dialog")
     upload(other, box, "<b>a</b>.safetensors", kept[:-30])
-    box.get_by_text(words("cli.foreign", file="?b?a?/b?.safetensors")).wait_for()
+    box.get_by_text(words("cli.foreign", file="‹b›a‹/b›.safetensors")).wait_for()
     assert "dataset=own-" not in other.page.url
     upload(other, box, "lesson.safetensors", kept)
     box.wait_for(state="detached")
@@ -147,7 +147,7 @@ def test_two_columns_of_a_table_are_chosen(visit):
     offered(view, "ring")
     line = view.player("hash")
     page.get_by_role("combobox", name=words("own.y")).click()
-    view.page.get_by_role("option", name="?b?north?/b?").click()
+    view.page.get_by_role("option", name="‹b›north‹/b›").click()
     view.until(lambda: view.at_rest and view.player("hash") not in (None, line), "the other picture")
     learn(view)
     assert "ring" in main(view)

@@ -522,6 +522,37 @@ def test_an_exploding_loss_is_explained_and_can_be_left():
     assert run_of(at).step == 1
 
 
+# ---------------------------------------------------------------- lesson 1
+
+
+@pytest.mark.parametrize(
+    ("params", "sections"),
+    [
+        ({}, {"noise", "same"}),
+        ({"schedule": "linear", "T": "10"}, {"all-noise", "same"}),
+        ({"strength": "0.05"}, {"not-noise", "same"}),
+        ({"particles": "1"}, {"noise", "same-few"}),
+    ],
+)
+def test_lesson_1_says_what_is_so(params, sections):
+    at = fine(open_page("forward", **FAST | params))
+    told = {"noise", "all-noise", "not-noise", "same", "same-few"}
+    assert {name for name in told if says(at, "forward", name)} == sections
+
+
+@pytest.mark.parametrize(("T", "first"), [("100", "from 0.00063 to"), ("1000", "from 0.000041 to")])
+def test_the_first_step_is_never_none(T, first):
+    at = fine(open_page("forward", **FAST | {"T": T, "particles": "16"}))
+    assert any(first in markdown.value for markdown in at.markdown)
+
+
+@pytest.mark.parametrize(("params", "section"), [({}, "error-noise"), ({"strength": "0.05"}, "error-signal")])
+def test_lesson_4_says_where_the_error_is_small(params, section):
+    at = fine(open_page("field", **FAST | params))
+    sentence = prose("field", section).split("{")[0]
+    assert any(sentence in markdown.value for markdown in at.markdown)
+
+
 # ---------------------------------------------------------------- lesson 3
 
 
@@ -531,13 +562,23 @@ def test_an_exploding_loss_is_explained_and_can_be_left():
         ({"dataset": "spiral", "T": "50"}, "collapse"),
         ({"dataset": "circles", "points": "2000", "particles": "256", "T": "100"}, "torn"),
         ({"strength": "0.05", "T": "50"}, "hidden"),
+        ({"points": "2000", "particles": "256", "dataset": "gaussians", "T": "10"}, "torn"),
+        ({"points": "2000", "particles": "256", "schedule": "linear", "strength": "0.5", "T": "100"}, "collapse"),
         ({"steps": "1"}, "few"),
+        ({"points": "2000", "particles": "256", "T": "100", "steps": "3"}, "few"),
         ({"particles": "1"}, "alone"),
     ],
 )
 def test_what_you_see_is_what_is_said(params, verdict):
     at = fine(open_page("reverse", **FAST | params))
     assert [name for name in ("collapse", "torn", "few", "hidden", "alone") if says(at, "reverse", name)] == [verdict]
+    assert says(at, "reverse", "ddim-kept") == (verdict not in ("few", "alone"))
+
+
+@pytest.mark.parametrize(("steps", "text"), [(1, "in one jump"), (5, "in 5 jumps")])
+def test_a_stamp_counts_the_jumps(steps, text):
+    at = fine(open_page("reverse", **FAST, steps=str(steps)))
+    assert any(text in caption.value for caption in at.caption)
 
 
 def test_three_ways_from_the_same_noise():
@@ -598,7 +639,8 @@ def test_a_network_whose_training_explodes_breaks_nothing():
     at = open_page("reverse", **params, predictor="network", trained="900")
     fine(press(at, "train-now"))
     assert run_of(at).snapshot().diverged_at is not None
-    assert [matches(error.value, "train", "diverged") for error in at.error] == [True]
+    assert [matches(error.value, "train", "diverged-exact") for error in at.error] == [True]
+    assert not any(button.key == "train-now" for button in at.button)  # it would explode again
     assert experiment(at).trained == 900  # what the link asked for: it was not reached
     assert np.isfinite(film(at).places(film(at).header["panels"][0]["x"], 11, 16, 2)).all()
     fine(at.switch_page("pages/train.py").run())

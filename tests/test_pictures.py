@@ -420,7 +420,7 @@ def test_a_name_from_a_mac():
 
 def test_a_skipped_name_is_shown_safely():
     ((name, _),) = read(zipped(GOOD | {"<img src=x onerror=alert(1)>.svg": b""}), 16).skipped
-    assert name == "?img src=x onerror=alert(1)?.svg"
+    assert name == "‹img src=x onerror=alert(1)›.svg"
 
 
 # sources that cannot be used at all
@@ -437,7 +437,7 @@ def test_too_few_pictures(kind, tmp_path):
     files = {"a.png": GOOD["a.png"], "b<i>.svg": b"<svg/>", "c.txt": b""}
     with pytest.raises(ValueError, match="can be used: 1 of 3 files") as caught:
         read(given(kind, files, tmp_path), 16)
-    assert str(caught.value).endswith(f"The first problem: b?i?.svg ({REASONS['kind']}).")
+    assert str(caught.value).endswith(f"The first problem: b‹i›.svg ({REASONS['kind']}).")
 
 
 @pytest.mark.parametrize("files", [{}, {".DS_Store": b""}])

@@ -146,6 +146,14 @@ def test_a_chart_of_a_race(goals):
         assert [line.line.color for line in figure.layout.shapes] == list(charts.LANES)
 
 
+@pytest.mark.parametrize("value", [0.03, 1.0, 47.0])
+def test_the_chart_of_a_race_that_has_not_begun_has_few_labels(value):
+    axis = charts.race({"a": ([0], [value]), "b": ([0], [value])}, [], "title", "axis", "best").layout.yaxis
+    low, high = axis.range
+    assert 10**low < value < 10**high
+    assert 2 <= sum(10**low <= tick <= 10**high for tick in axis.tickvals) <= 6
+
+
 # ---------------------------------------------------------------- on a page
 
 NAMES = ("With t", "Without t")

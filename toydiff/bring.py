@@ -70,6 +70,6 @@ def _text(name: str, content: bytes) -> Table:
         raise ValueError(words("bring.svg" if b"<svg" in start else "bring.markup"))
     if suffix in PICKLES:
         raise ValueError(words("bring.pickle"))
-    if suffix in SUFFIXES | {".npy", ".npz"}:
-        raise ValueError(words("bring.damaged"))
+    if content and suffix in SUFFIXES | {".npy", ".npz"}:
+        raise ValueError(words("bring.misnamed", kind=suffix.removeprefix(".").upper()))
     return from_text(title(name), content)

@@ -64,7 +64,7 @@ class Table:
             points = (points - points.mean(0)) / np.where(spread > 0, spread, 1)
         elif spread.max() > FLAT * spread.min() > 0:
             wide, narrow = (self.columns[(x, y)[i]] for i in (spread.argmax(), spread.argmin()))
-            times, toggle = f"{spread.max() / spread.min():.3g}", words("own.scales")
+            times, toggle = f"{spread.max() / spread.min():,.0f}", words("own.scales")
             notes.append(words("bring.flat", wide=wide, narrow=narrow, times=times, toggle=toggle))
         cloud = standardized(torch.from_numpy(points)) if len(points) else torch.empty(0, 2)
         apart = len(cloud.nan_to_num().unique(dim=0))
@@ -174,11 +174,13 @@ def _layout(content: bytes) -> _Layout:
         raise ValueError(words("bring.empty"))
     cells = [cell for row in rows for cell in row]
     comma, point = (sum(map(bool, map(form.fullmatch, cells))) for form in (DECIMAL_COMMA, DECIMAL_POINT))
-    decimal = "," if separator != "," and comma > point else "."
-    width = max(map(len, rows))
+    decimal = "," if comma > point else "."
+    width, filled = max(map(len, rows)), [sum(map(bool, row)) for row in rows]
     rows = [row + [""] * (width - len(row)) for row in rows]
     numbers = np.array([[bool(NUMBER.fullmatch(cell.replace(decimal, "."))) for cell in row] for row in rows])
     header = bool((numbers[1:2] & ~numbers[:1]).any())
+    if header and separator == "," and filled[1:] and min(filled[1:]) == 2 * filled[0]:  # 1,5,2,5 under x,y
+        raise ValueError(words("bring.decimal_commas"))
     below = [sum(bool(row[i]) for row in rows[header:]) for i in range(width)]
     numeric = [i for i in range(width) if 2 * numbers[header:, i].sum() >= below[i]]
     labels = [(rows[0][i] if header else "") or words("bring.column", number=i + 1) for i in range(width)]

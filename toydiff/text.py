@@ -11,7 +11,8 @@ from pathlib import Path
 
 LESSONS = Path(__file__).resolve().parent.parent / "lessons"
 LANGUAGE = os.environ.get("TOYDIFF_LANGUAGE", "en")
-MARKUP = set("<>&`*[]$:|\\#~{}@\"'")
+# What would be markup somewhere, and what looks like it, is none, and is in the fonts of films.
+ALIKE = str.maketrans(dict(zip("<>&`*[]$:|\\#~{}@\"'", [*"‹›+ˋ∗()¤∶¦∖♯∼()", "(at)", *"”’"], strict=True)))
 
 
 @cache
@@ -42,6 +43,6 @@ def prose(lesson: str, section: str, **values: object) -> str:
 def shown(name: str) -> str:
     """A file's name, safe to show: no markup, nothing that cannot be seen, only the end of it if it is long."""
     name = unicodedata.normalize("NFC", name)  # a Mac writes é as two characters
-    name = "".join(c if c.isprintable() and c not in MARKUP else "?" for c in name)
+    name = "".join(c if c.isprintable() else "?" for c in name).translate(ALIKE)
     name = re.sub(r"(?i)\bwww\.", "www?", name)  # would become a link
     return name if len(name) <= 60 else f"…{name[-59:]}"

@@ -116,6 +116,7 @@ def _plain(figure: go.Figure, height: int) -> go.Figure:
     )
 
 
+CLOSE = 0.3  # decades: where all numbers of a chart are closer, it shows so much above and below
 LANES = (BLUE, ORANGE)  # the colours of the two networks of a race
 
 
@@ -145,7 +146,11 @@ def race(
     decades = math.log10(max(shown) / min(shown)) if shown else 0
     # labels at 1, 10, 100, or at more digits: as many as there is room for
     digits = (1,) if decades > 2.5 else (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 4, 5, 7)
-    return _quickly(traces, _racing(tuple(goals), title, axis, goal_name, digits))
+    layout = _racing(tuple(goals), title, axis, goal_name, digits)
+    if shown and decades < CLOSE:  # left to itself, plotly shows two decades around a single number
+        middle = math.log10(max(shown) * min(shown)) / 2
+        layout = layout | {"yaxis": layout["yaxis"] | {"range": [middle - CLOSE, middle + CLOSE]}}
+    return _quickly(traces, layout)
 
 
 @lru_cache(maxsize=64)

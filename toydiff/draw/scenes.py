@@ -92,6 +92,7 @@ def numbers(run: Trajectory, data: Tensor) -> tuple[str, ...]:
 
 def stamp(experiment: Experiment, what: str, made_by: str) -> str:
     """How a picture was made: written under every export."""
+    jumps = words("page.one_jump" if experiment.steps == 1 else "page.jumps", steps=experiment.steps)
     scaled = "" if experiment.strength == 1 else f" · β × {experiment.strength:g}"
     return words(
         "page.stamp",
@@ -99,7 +100,7 @@ def stamp(experiment: Experiment, what: str, made_by: str) -> str:
         points=f"{experiment.points:,}",
         schedule=words(f"names.{experiment.schedule}") + scaled,
         T=experiment.T,
-        what=what + (words("page.jumps", steps=experiment.steps) if 0 < experiment.steps < experiment.T else ""),
+        what=what + (jumps if 0 < experiment.steps < experiment.T else ""),
         predictor=made_by,
         seed=experiment.seed,
     )

@@ -34,7 +34,6 @@ from toydiff.ui.player import player
 from toydiff.ui.runs import kept
 from toydiff.ui.studio import made
 
-FILES = ("csv", "tsv", "txt", "npy", "npz", "png", "jpg", "jpeg", "gif", "bmp", "webp")
 INK: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
 FEW = 200  # points: with fewer, one hardly sees what the samples should look like
 USUAL = 3000  # points of a silhouette or a word
@@ -83,9 +82,8 @@ def drawn() -> Cloud | None:
 
 def from_file() -> Cloud | None:
     """What a file holds, read once; None while there is none."""
-    file = st.file_uploader(
-        words("own.bring"), FILES, key="own-file", max_upload_size=MAX_BYTES // 10**6, on_change=_forget
-    )
+    # of any kind: what cannot be used gets a sentence of ours
+    file = st.file_uploader(words("own.bring"), key="own-file", max_upload_size=MAX_BYTES // 10**6, on_change=_forget)
     if file is None:
         st.caption(words("bring.limits", **bring.limits()))
         return None

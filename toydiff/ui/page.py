@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ PAGES = {
     "between": ":material/gradient:",
     "own": ":material/draw:",
 }
+UNREAD = 5.0  # seconds in which nobody has read what was wrong with a link
 CHUNK = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
 
@@ -43,6 +45,12 @@ def begin(lesson: str) -> Experiment:
     held = sessions.room().held
     st.fragment(_ask_anew, run_every=2.0 if held else "1h")(held)
     experiment, problems = state.experiment()
+    # A browser asks for the page several times until it is complete, and each time what was said before is gone.
+    until, said = st.session_state.get("said", (0.0, []))
+    if problems:
+        st.session_state.said = time.monotonic() + UNREAD, problems
+    elif time.monotonic() < until:
+        problems = said
     with st.sidebar:
         for name, icon in PAGES.items():
             link(name, words(f"nav.{name}"), icon)
@@ -161,8 +169,10 @@ def network(experiment: Experiment) -> tuple[Model, int] | None:
     if trained is not None:
         state.change(trained=trained[1])  # the link says which network made the picture
     elif experiment.predictor == "network":
-        if runs.exploded(experiment) is not None:
-            say_if_exploded(state.current_run())
+        if (step := runs.exploded(experiment)) is not None:  # the same training would explode again
+            st.error(prose("train", "diverged-exact", step=f"{step + 1:,}", lr=f"{experiment.lr:g}"))
+            link("train", words("page.to_train"))
+            return None
         steps = experiment.trained or 3000
         st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
         label, may = words("reverse.train", steps=f"{steps:,}"), say_if_not_allowed()

@@ -23,6 +23,7 @@ from toydiff.ui.studio import made, shared
 from toydiff.walks import Walks
 
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
+CROWD = 500  # particles of whose KL the mean is shown
 STILL = {"displayModeBar": False}  # charts without a toolbar
 
 
@@ -77,15 +78,20 @@ def one_step(experiment: Experiment, models: Mapping[str, Model], sampler: str) 
         t = st.slider(words("target.time"), 2, experiment.T, max(2, experiment.T // 20), key=f"step-{experiment.T}")
         number = st.number_input(words("target.particle"), 1, 1000, key="particle", help=words("target.particle_help"))
     schedule = experiment.noise_schedule()
+    sigma = SAMPLERS[sampler]
     x0, x = _particle(experiment, number, t)
     truth = posterior(schedule, x0, x, t)
-    students = {name: student(model, schedule, SAMPLERS[sampler], x, t) for name, model in models.items()}
+    students = {name: student(model, schedule, sigma, x, t) for name, model in models.items()}
+    many = _particles(experiment, t)
+    truths = posterior(schedule, *many, t)
+    means = [kl(truths, student(model, schedule, sigma, many[1], t)).mean() for model in models.values()]
     numbers.table(
         {
             words("target.predictor"): list(students),
             words("target.distance"): [f"{(p.mean - truth.mean).norm():.3g}" for p in students.values()],
             words("target.radius"): [f"{p.var.sqrt():.3g}" for p in students.values()],
             words("target.nats"): [f"{kl(truth, p).item():.3g}" for p in students.values()],
+            words("target.nats_mean", n=CROWD): [f"{nats:.3g}" for nats in means],
         },
         hide_index=True,
     )
@@ -98,6 +104,13 @@ def _particle(experiment: Experiment, number: int, t: int) -> tuple[Tensor, Tens
     generator, data = experiment.generator(100 + number), experiment.data()
     x0 = data[torch.randint(len(data), (1,), generator=generator)]
     return x0, experiment.noise_schedule().noised(x0, torch.randn(1, 2, generator=generator), t)
+
+
+def _particles(experiment: Experiment, t: int) -> tuple[Tensor, Tensor]:
+    """x_0 and x_t of CROWD of them, (CROWD, 2)."""
+    generator, data = experiment.generator(100), experiment.data()
+    x0 = data[torch.randint(len(data), (CROWD,), generator=generator)]
+    return x0, experiment.noise_schedule().noised(x0, torch.randn(x0.shape, generator=generator), t)
 
 
 def bounds(experiment: Experiment, models: Mapping[str, Model], sampler: str) -> dict[str, Tensor]:

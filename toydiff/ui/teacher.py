@@ -257,14 +257,14 @@ def watch() -> None:
         return
     columns = {
         "number": st.column_config.NumberColumn(words("teacher.number"), width=40),
-        "page": st.column_config.TextColumn(words("teacher.page")),
-        "data": st.column_config.TextColumn(words("teacher.data")),
-        "state": st.column_config.TextColumn(words("teacher.state")),
-        "step": st.column_config.NumberColumn(words("train.step"), format="localized"),
+        "page": st.column_config.TextColumn(words("teacher.page"), width=190),
+        "data": st.column_config.TextColumn(words("teacher.data"), width=260),
+        "state": st.column_config.TextColumn(words("teacher.state"), width=100),
+        "step": st.column_config.NumberColumn(words("train.step"), format="localized", width=80),
         "speed": st.column_config.NumberColumn(
-            words("train.speed"), format="localized", help=words("teacher.speed_help")
+            words("train.speed"), format="localized", help=words("teacher.speed_help"), width=110
         ),
-        "good": st.column_config.TextColumn(words("teacher.good"), help=words("teacher.good_help")),
+        "good": st.column_config.TextColumn(words("teacher.good"), help=words("teacher.good_help"), width=110),
     }
     st.dataframe(
         table(there, pace),

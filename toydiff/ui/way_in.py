@@ -16,7 +16,7 @@ import streamlit as st
 from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.text import words
-from toydiff.ui import state, teacher
+from toydiff.ui import page, state, teacher
 
 LONGEST = 200  # characters of an address
 SIDE = 320  # pixels of a code that is not shown in full screen
@@ -72,13 +72,15 @@ def usual_address(url: str | None) -> str:
 def checked(address: str) -> str:
     """The address of a server: http or https, a host, perhaps a port and a path. ValueError, with a sentence, for
     anything else."""
-    found = ADDRESS.fullmatch(address.strip())
+    found = ADDRESS.fullmatch(address.strip().partition("?")[0])
     if found is None or len(address) > LONGEST or not _is_host(found["host"]):
         raise ValueError(words("teacher.address_wrong"))
     if found["port"] is not None and not 1 <= int(found["port"]) <= 65535:
         raise ValueError(words("teacher.address_wrong"))
-    port = f":{int(found['port'])}" if found["port"] else ""
-    return f"{found['scheme'].lower()}://{found['host']}{port}{found['path'].removesuffix('/teacher')}"
+    port, path = f":{int(found['port'])}" if found["port"] else "", found["path"]
+    if path.rpartition("/")[2] in (*page.PAGES, "teacher"):  # of one of its pages
+        path = path.rpartition("/")[0]
+    return f"{found['scheme'].lower()}://{found['host']}{port}{path}"
 
 
 def choices(lessons: Sequence[str]) -> tuple[str, str]:
@@ -97,7 +99,9 @@ def choices(lessons: Sequence[str]) -> tuple[str, str]:
         st.selectbox(label, names, key=key, format_func=shown, on_change=_chosen, args=["lesson"])
         label, key = words("teacher.address"), "teacher-address"
         st.text_input(label, key=key, max_chars=LONGEST, on_change=_chosen, args=["address"])
-        if _only_here(urlsplit(url or "").hostname or "localhost"):
+        if _only_here(_host(kept["address"])):
+            st.warning(words("teacher.nowhere"))
+        elif _only_here(_host(url or "") or "localhost") and kept["address"] == usual_address(url):
             st.info(words("teacher.only_here"))
     st.toggle(words("teacher.large"), key="teacher-large", help=words("teacher.large_help"))
     return kept["lesson"], kept["address"]
@@ -125,6 +129,12 @@ def _arrivals() -> None:
 
 def _chosen(name: str) -> None:
     st.session_state["teacher-way"][name] = st.session_state[f"teacher-{name}"]
+
+
+def _host(address: str) -> str:
+    with suppress(ValueError):  # what a teacher types need not be an address
+        return urlsplit(address).hostname or ""
+    return ""
 
 
 def _is_host(host: str) -> bool:
