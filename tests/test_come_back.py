@@ -31,6 +31,9 @@ def trained(visit):
     view.until(lambda: steps(view) > 20, "training")
     view.press(words("train.pause"))
     view.until(lambda: view.at_rest and view.page.get_by_role("button", name=words("train.resume")).count(), "a pause")
+    last = -1
+    while last != (last := steps(view)):  # a busy machine may still be at the last ones
+        view.page.wait_for_timeout(1000)
     return view
 
 

@@ -82,7 +82,7 @@ def test_own_pictures_from_a_zip_are_seen_then_used(visit, theme):
     assert words("images.skipped", n="2") in box.inner_text()
     listed = box.get_by_test_id("stText").inner_text().splitlines()
     reason = words("pictures.kind")
-    assert listed == [f"?b?a?/b? ?x?(y).txt: {reason}", f"broken.png: {reason}"]
+    assert listed == [f"‹b›a‹/b› (x)(y).txt: {reason}", f"broken.png: {reason}"]
     assert "image_data" not in parse_qs(urlsplit(view.page.url).query)  # nothing is used before one says so
 
     film = view.player("hash")
