@@ -15,7 +15,6 @@ from toydiff.ui.export import film_with_export
 from toydiff.ui.images import enough_memory, pictures, settings
 from toydiff.ui.live import judge
 
-LEAST = 0.0001  # an error of pixels below which nobody sees any
 FEW, UNTYPICAL = 16, 0.15  # numbers; of fewer, and if it is off by more, the length of noise is no typical one
 
 page.begin("between")
@@ -40,7 +39,7 @@ with choice:
     way, scene = lesson.walked(who, ends)
     pictures(images, [(words("between.first"), way.of_arc[0]), (words("between.last"), way.of_arc[-1])], side=120)
     if ends.off is not None:
-        page.say("between", "found", off=f"{ends.off:.2g}" if ends.off >= LEAST else f"less than {LEAST}")
+        page.say("between", "found", off=lesson.off(ends.off))
         if not who.steps and experiment.data != "two-pixel":
             page.say("between", "exact-found")
     if ends.off is not None and who.moons and not who.steps:

@@ -26,7 +26,7 @@ if not large:
 picture, text = st.columns([3, 2] if large else [1, 2], gap="large")
 with text:
     place = st.container(key="teacher-link")
-    lesson, address = way_in.choices(tuple(page.PAGES))
+    lesson, address = way_in.choices()
 try:
     link = way_in.link(way_in.checked(address), lesson, experiment, st.session_state.image_experiment)
 except ValueError as error:

@@ -33,6 +33,7 @@ MANY = {"digits": 200}  # start noises whose images are counted, where there is 
 MOONS = 100
 SAME = 100  # runs from one start noise
 ALIKE = 0.05  # of the judge's sureness: less is no difference worth a sentence
+LEAST = 0.0001  # an error of pixels below which nobody sees any
 RUNS = 400  # all that a visit asks for, about: start noises, ends, both ways between them, dice
 
 Given = ParamSpec("Given")
@@ -144,6 +145,11 @@ def ends(who: Predictor, noises: Tensor, shown: PlayerState) -> Ends:
         x = who.images.x[torch.tensor(chosen)]
     (a, b), off = once(who, chosen, drawn.start_of, who.experiment, who.model, x)
     return Ends(a, b, ("real", *chosen), off)
+
+
+def off(error: float) -> str:
+    """The error of images that come back, for people."""
+    return f"{error:.2g}" if error >= LEAST else words("between.less_than", least=LEAST)
 
 
 def _noises(noises: Tensor, shown: PlayerState) -> Ends:

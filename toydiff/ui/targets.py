@@ -82,7 +82,7 @@ def one_step(experiment: Experiment, models: Mapping[str, Model], sampler: str) 
     x0, x = _particle(experiment, number, t)
     truth = posterior(schedule, x0, x, t)
     students = {name: student(model, schedule, sigma, x, t) for name, model in models.items()}
-    many = _particles(experiment, t)
+    many = _particle(experiment, 0, t, CROWD)
     truths = posterior(schedule, *many, t)
     means = [kl(truths, student(model, schedule, sigma, many[1], t)).mean() for model in models.values()]
     numbers.table(
@@ -99,18 +99,11 @@ def one_step(experiment: Experiment, models: Mapping[str, Model], sampler: str) 
     picture.plotly_chart(step_chart(truth, students, x0, x), key="step", config=STILL, alt=alt)
 
 
-def _particle(experiment: Experiment, number: int, t: int) -> tuple[Tensor, Tensor]:
-    """x_0 and x_t, (1, 2): a data point, jumped to t with a noise that it keeps for all t."""
+def _particle(experiment: Experiment, number: int, t: int, n: int = 1) -> tuple[Tensor, Tensor]:
+    """x_0 and x_t, (n, 2): data points, jumped to t, each with a noise that it keeps for all t. number: of the draw."""
     generator, data = experiment.generator(100 + number), experiment.data()
-    x0 = data[torch.randint(len(data), (1,), generator=generator)]
-    return x0, experiment.noise_schedule().noised(x0, torch.randn(1, 2, generator=generator), t)
-
-
-def _particles(experiment: Experiment, t: int) -> tuple[Tensor, Tensor]:
-    """x_0 and x_t of CROWD of them, (CROWD, 2)."""
-    generator, data = experiment.generator(100), experiment.data()
-    x0 = data[torch.randint(len(data), (CROWD,), generator=generator)]
-    return x0, experiment.noise_schedule().noised(x0, torch.randn(x0.shape, generator=generator), t)
+    x0 = data[torch.randint(len(data), (n,), generator=generator)]
+    return x0, experiment.noise_schedule().noised(x0, torch.randn(n, 2, generator=generator), t)
 
 
 def bounds(experiment: Experiment, models: Mapping[str, Model], sampler: str) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from urllib.parse import urlencode, urlsplit
@@ -83,7 +83,7 @@ def checked(address: str) -> str:
     return f"{found['scheme'].lower()}://{found['host']}{port}{path}"
 
 
-def choices(lessons: Sequence[str]) -> tuple[str, str]:
+def choices() -> tuple[str, str]:
     """The lesson and the address of the server, as the teacher chose them, with their controls; in full screen the
     number of those who have come is there instead."""
     now, url = st.session_state, st.context.url
@@ -93,7 +93,7 @@ def choices(lessons: Sequence[str]) -> tuple[str, str]:
     else:
         for name in kept:  # a widget forgets its value when it is not shown, so it is told at every run
             now[f"teacher-{name}"] = kept[name]
-        names = {lesson: words(f"nav.{lesson}") for lesson in lessons}
+        names = {lesson: words(f"nav.{lesson}") for lesson in page.PAGES}
         shown: Callable[[str], str] = names.__getitem__
         label, key = words("teacher.lesson"), "teacher-lesson"
         st.selectbox(label, names, key=key, format_func=shown, on_change=_chosen, args=["lesson"])
