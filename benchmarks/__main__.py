@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -14,11 +13,10 @@ from time import perf_counter
 import torch
 
 from benchmarks import gif, playback, sampling, steps, training
-from benchmarks.table import Row, SkippedError, markdown, skipped
+from benchmarks.table import Row, SkippedError, machine, markdown, skipped
 
 BENCHMARKS = {"a": training, "b": steps, "c": sampling, "d": gif, "e": playback}
 RESULTS = Path(__file__).with_name("RESULTS.md")
-CLASS = "# A class on one server\n"
 
 
 def measured(letters: Sequence[str], quick: bool) -> list[Row]:
@@ -52,14 +50,6 @@ is a limit of the machine, how near to it ours comes.
 """
 
 
-def machine() -> str:
-    """Processor, cores, and the versions that matter."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    name = names[0] if names else platform.processor()
-    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, and write it if it is complete."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
@@ -76,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(markdown(table))
     if letters == list(BENCHMARKS) and not options.quick:
         before_it = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
-        _, begins, kept = before_it.partition(CLASS)  # what benchmarks.class measured
-        RESULTS.write_text(text + ("\n" + begins + kept if begins else ""), encoding="utf-8")
+        _, begins, kept = before_it.partition("\n# ")  # what benchmarks.gpu and benchmarks.class measured
+        RESULTS.write_text(text + begins + kept, encoding="utf-8")
         print(f"written to {RESULTS}", file=sys.stderr)
     return 0
 

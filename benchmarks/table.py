@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple, TypeVar
+
+import torch
 
 T = TypeVar("T")
 
@@ -45,3 +50,11 @@ def markdown(rows: Iterable[Row]) -> str:
     """The table."""
     lines = [Row._fields, ["---"] * len(Row._fields), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine() -> str:
+    """Processor, cores, and the versions that matter."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"

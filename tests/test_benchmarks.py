@@ -12,10 +12,11 @@ from streamlit.testing.v1 import AppTest
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as command
-from benchmarks import gif, playback, racers, sampling, stage, steps, table, training
+from benchmarks import gif, gpu, playback, racers, sampling, stage, steps, table, training
 from toydiff.data import spiral
 from toydiff.draw.scenes import reverse_scene
 from toydiff.experiment import Experiment
+from toydiff.image_experiment import ImageExperiment
 from toydiff.metrics import Ruler, perfect_samples
 
 SMALL = Experiment(T=10, particles=8, points=50)
@@ -159,6 +160,78 @@ def test_only_a_complete_run_is_written(monkeypatch, tmp_path, capsys):
     assert table.markdown([row, row]) in command.RESULTS.read_text("utf-8")
     assert "`python -m benchmarks`" in command.RESULTS.read_text("utf-8")
     assert table.markdown([row, row]) in capsys.readouterr().out
+    with command.RESULTS.open("a", encoding="utf-8") as file:
+        file.write("\n# Another section\n\nmeasured by hand\n")
+    assert command.main([]) == 0
+    again = command.RESULTS.read_text("utf-8")
+    assert again.endswith("|\n\n# Another section\n\nmeasured by hand\n") and again.count("- Date: ") == 1
     with pytest.raises(SystemExit):
         command.main(["z"])
     assert "a, b" in capsys.readouterr().err
+
+
+CPU = torch.device("cpu")
+
+
+def test_without_a_gpu_nothing_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu.main([]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "no GPU" in said.err
+
+
+def test_steps_per_second_beside_what_the_chip_could_do(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no compiler")
+
+    ways = {"float32": None, "torch.compile": {"backend": "eager"}, "broken": {"backend": broken}}
+    monkeypatch.setattr(gpu, "WAYS", {name: gpu.Way(False, "tf32", compiled) for name, compiled in ways.items()})
+    experiment = ImageExperiment(batch=4)
+    *measured, skipped = gpu.speeds(experiment, 8, CPU, {"tf32": 1e12}, turn=0.05, rounds=2)
+    flop = 6 * experiment.work((1, 8, 8))  # multiply and add; forwards, and backwards to the weights and to the inputs
+    assert gpu.flop(experiment.trainer()) == pytest.approx(flop, rel=0.05)
+    for row, name in zip(measured, ways, strict=False):
+        ours, theirs = (float(text.removesuffix(" a second").replace(",", "")) for text in (row.ours, row.theirs))
+        assert row.what == f"training steps, 8 x 8, small, batch 4: {name}"
+        assert theirs == pytest.approx(1e12 / flop, rel=0.05)
+        assert float(row.ratio.removesuffix("%")) == pytest.approx(100 * ours / theirs, abs=0.11)
+    assert [("x float32" in row.how) for row in measured] == [False, True]
+    assert skipped.what.endswith("broken") and skipped.how.startswith("skipped: ")
+
+
+def test_a_peak_is_that_of_the_product_that_was_asked_for(monkeypatch):
+    asked, usual = [], torch.get_float32_matmul_precision()
+    mm, precision = torch.mm, torch.get_float32_matmul_precision
+    monkeypatch.setattr(torch, "mm", lambda a, b: asked.append((a.dtype, tuple(b.shape), precision())) or mm(a, b))
+    monkeypatch.setattr(gpu, "seconds", lambda work: work() and 0.5)
+    assert [gpu.peak(CPU, kind, 8, rounds=2) for kind in gpu.PEAKS] == [2 * 8**3 / 0.5] * 3
+    assert set(asked) == {(dtype, (8, 8), how) for dtype, how in gpu.PEAKS.values()}
+    assert precision() == usual
+
+
+@pytest.mark.parametrize(("cap", "looks", "said"), [(60.0, 3, "1.5 s"), (1.0, 2, "> 1 s (then 79% as sure)")])
+def test_digits_are_trained_until_the_judge_is_sure_or_the_time_is_up(monkeypatch, cap, looks, said):
+    for name, value in {"SAMPLES": 4, "LOOK": 2, "WARM": 1, "seconds": lambda work: work() and 0.5}.items():
+        monkeypatch.setattr(gpu, name, value)
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
+    shares, seen = iter([0.3, 0.79, 0.81]), []
+    judge = SimpleNamespace(share=lambda images, x: seen.append(x) or next(shares))
+    monkeypatch.setattr(gpu, "judge", lambda: judge)
+    score = gpu.race(ImageExperiment(batch=4, n=20), CPU, cap)
+    assert (score.step, str(score)) == (2 * looks, said)
+    assert [x.shape for x in seen] == [(4, 1, 8, 8)] * looks
+
+
+def test_the_race_of_the_digits_has_a_winner_if_both_arrive(monkeypatch):
+    times = {"cuda": [1.0, 9.0, 2.0], "cpu": [8.0, 6.0, 90.0]}  # by seed
+
+    def race(experiment, device, cap):
+        seconds = times[device.type][experiment.seed]
+        return gpu.Score(seconds, 50, 0.85 if seconds < cap else 0.7)
+
+    monkeypatch.setattr(gpu, "race", race)
+    devices = torch.device("cuda"), CPU
+    row = gpu.digits(devices, 3, cap=60.0)
+    assert (row.ours, row.theirs, row.ratio) == ("2.0 s", "8.0 s", "4.0 x")
+    row = gpu.digits(devices, 3, cap=7.0)
+    assert (row.ours, row.theirs, row.ratio) == ("2.0 s", "> 8 s (then 70% as sure)", "–")

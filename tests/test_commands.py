@@ -202,6 +202,18 @@ def test_a_graphics_card_that_is_too_small_or_not_there(tmp_path, capsys, monkey
     assert "choose --device cpu" in refused(capsys, "--device", "mps")
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_more_processes_than_graphics_cards(tmp_path, capsys, monkeypatch, rank):
+    """The first process has one, and still has to say why the second cannot train."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank}.items():
+        monkeypatch.setenv(name, value)
+    assert main([*TINY, "--device", "cuda", "--out", str(tmp_path / "it")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("toydiff: CUDA GPUs on this machine: 1. ") if rank == "0" else said == ""
+
+
 def test_data_that_cannot_be_had(capsys, monkeypatch, tmp_path):
     def unreachable(n=10, seed=0):
         raise images.NoNetwork("no way to openml.org")

@@ -215,11 +215,17 @@ def test_it_goes_down_to_8_pixels_a_side(side, halvings, coarsest):
     assert seen == [(coarsest, coarsest)]
 
 
-def test_attention_is_softmax_of_products():
+def attentive():
+    """Attention that has learned something."""
     attention = Attention(64)
     with torch.no_grad():
         for i, p in enumerate(attention.parameters()):
             p.copy_(numbers(*p.shape, seed=i) / 8)
+    return attention
+
+
+def test_attention_is_softmax_of_products():
+    attention = attentive()
     x = numbers(2, 64, 3, 5)
     with torch.no_grad():
         q, k, value = attention.qkv(attention.norm(x)).flatten(2).chunk(3, dim=1)  # (2, 64, 15) each
@@ -229,3 +235,17 @@ def test_attention_is_softmax_of_products():
             heads.append(torch.einsum("bij,bcj->bci", share, value[:, head]))
         expected = x + attention.out(torch.cat(heads, dim=1).reshape(x.shape))
         assert torch.allclose(attention(x, None), expected, atol=1e-5)
+
+
+def test_a_place_that_is_alone_sees_itself(monkeypatch):
+    """In images of two pixels. PyTorch does not do it on every GPU."""
+
+    def refused(*_):
+        raise RuntimeError("query is not correctly aligned (strideM)")
+
+    attention, x = attentive(), numbers(2, 64, 1, 1)
+    expected = attention(x.expand(-1, -1, 1, 2), None)[..., :1]  # both of two equal places see the same
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", refused)
+    assert torch.allclose(attention(x, None), expected, atol=1e-6)
+    with pytest.raises(RuntimeError, match="aligned"):
+        attention(numbers(2, 64, 1, 2), None)

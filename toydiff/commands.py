@@ -37,13 +37,15 @@ class Processes:
         self.rank, self.local, self.count = (
             int(os.environ.get(name, usual)) for name, usual in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
         )
+        self.here = max(self.local + 1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # how many are on this machine
 
     def device(self, name: str | None) -> torch.device:
         """Where this process computes: `name`, or the best there is. ValueError if there is none for it."""
         device = torch.device(name) if name else usual_device()
         if device.type == "mps" and self.count > 1 and not name:  # processes cannot meet on it
             device = torch.device("cpu")
-        if device.type == "cuda" and not (torch.cuda.is_available() and self.local < torch.cuda.device_count()):
+        # all of them stop for it, number 0 too, or nobody would say why
+        if device.type == "cuda" and not (torch.cuda.is_available() and self.here <= torch.cuda.device_count()):
             raise ValueError(words("cli.no_gpu", count=torch.cuda.device_count()))
         if device.type == "mps" and (self.count > 1 or not torch.backends.mps.is_available()):
             raise ValueError(words("cli.no_mps"))

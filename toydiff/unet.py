@@ -145,5 +145,6 @@ class Attention(nn.Module):
         """x: (B, c, h, w) -> the same; the time is not needed."""
         qkv = self.qkv(self.norm(x)).flatten(2)  # (B, 3c, hw)
         q, k, v = qkv.unflatten(1, (3, self.heads, -1)).mT.unbind(1)  # (B, heads, hw, head) each
-        seen = F.scaled_dot_product_attention(q, k, v)
+        # alone, a place sees itself; and on a GPU PyTorch refuses attention to one place in this order in memory
+        seen = v if v.shape[2] == 1 else F.scaled_dot_product_attention(q, k, v)
         return x + self.out(seen.mT.flatten(1, 2).unflatten(2, x.shape[2:]))
