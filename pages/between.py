@@ -32,7 +32,7 @@ with addresses:
     page.say("between", "starts", jumps=jumps(experiment))
     scene, samples = lesson.starts(who)
     name = f"toydiff-starts-{experiment.data}"
-    shown = film_with_export(scene, key="between-starts", name=name, autoplay=True, guess="offer", trails=False)
+    shown = film_with_export(scene, key="starts", name=name, autoplay=True, offers=["guess"], trails=False, choose=True)
 with choice:
     page.say("between", "ends")
     ends = lesson.ends(who, scene.panels[0].trajectory.x[0], shown)

@@ -25,7 +25,7 @@ schedule = experiment.noise_schedule()
 curves, picture = st.columns([6, 5])
 with picture:
     scene, chosen = costs.run_scene(bench, experiment)
-    film_with_export(scene, key="cost", name=f"toydiff-cost-{experiment.dataset}", autoplay=True, guess="offer")
+    film_with_export(scene, key="cost", name=f"toydiff-cost-{experiment.dataset}", autoplay=True, offers=["guess"])
 with curves:
     measured, chance = costs.measured(bench, chosen), costs.chance(bench)
     clicked = lambda: costs.choose("calls")  # noqa: E731

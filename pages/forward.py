@@ -7,7 +7,7 @@ from toydiff.schedules import NOISE
 from toydiff.text import prose, words
 from toydiff.ui import page
 from toydiff.ui.export import film_with_export
-from toydiff.ui.runs import forward
+from toydiff.ui.runs import contours, forward
 
 LEAST = 5e-4  # a smaller share of the data would read 0.0 %
 CROWD = 16  # particles: of fewer, how alike two clouds are is a matter of chance
@@ -25,7 +25,7 @@ film_with_export(
     autoplay=True,
     marks="curves",
     follow=0,
-    density="offer",
+    contours=contours(experiment),
 )
 
 left = schedule.signal_left

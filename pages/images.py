@@ -30,7 +30,7 @@ lesson.say_if_slow(experiment, images, usual_device())
 with st.spinner(words("page.computing")):
     run = state.current_image_run(experiment, images)
 now = run.snapshot()
-training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), "images-")
+training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), key="images-")
 pictures.offer(run)
 st.fragment(lesson.watch, run_every=state.every(now))(run, now)
 page.say("images", "what", network=lesson.about(experiment), **values)
@@ -49,7 +49,7 @@ if now.step == 0:
         st.rerun()
 with lesson.enough_memory(experiment):
     scene, variance, steps = lesson.ways(run)
-film_with_export(scene, key="images", name=f"toydiff-{experiment.data}", autoplay=True, guess="offer", trails=False)
+film_with_export(scene, key="images", name=f"toydiff-{experiment.data}", autoplay=True, offers=["guess"], trails=False)
 
 predictor = words("page.network", steps=f"{steps:,}") if steps else words("page.exact")
 if experiment.data == "two-pixel":

@@ -8,7 +8,7 @@ from toydiff.schedules import NOISE
 from toydiff.text import words
 from toydiff.ui import page
 from toydiff.ui.export import film_with_export
-from toydiff.ui.runs import exact_scene, network_scene
+from toydiff.ui.runs import contours, exact_scene, network_scene
 
 CROWD = 16  # particles: of fewer, the width says nothing
 
@@ -26,9 +26,8 @@ film_with_export(
     key="reverse",
     name=f"toydiff-{experiment.dataset}",
     autoplay=True,
-    anatomy="offer",
-    guess="offer",
-    density="offer",
+    offers=["guess", "anatomy"],
+    contours=contours(experiment),
 )
 
 runs = dict(zip(THREE_WAYS, (panel.trajectory for panel in scene.panels), strict=True))

@@ -154,8 +154,14 @@ class View:
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
 
+    def take_home(self, kind: Literal["gif", "strip"], player: int = 0) -> bytes:
+        """A file that a player makes here, in the browser, with one click."""
+        with self.page.expect_download() as waiting:
+            self.page.locator(".player").nth(player).locator(f"[data-export={kind}]").click()
+        return Path(waiting.value.path()).read_bytes()
+
     def export(self, label: str, kind: str) -> bytes:
-        """A file that one button makes and another one saves."""
+        """A file of the server's that one button makes and another one saves."""
         self.press(label)
         return self.saved(kind)
 

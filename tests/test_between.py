@@ -239,9 +239,7 @@ def opened(**params: str) -> AppTest:
 
 def films(at: AppTest) -> dict[str, bytes]:
     """What the players got, by their keys."""
-    return {
-        one.key: one.proto.bytes for one in at.get("bidi_component") if one.key in ("between-starts", "between", "dice")
-    }
+    return {one.key: one.proto.bytes for one in at.get("bidi_component") if one.key in ("starts", "between", "dice")}
 
 
 def test_digits_with_the_exact_predictor():
@@ -263,7 +261,7 @@ def test_digits_with_the_exact_predictor():
         assert says(at, "between", section), section
     for section in ("found", "not-typical", "sure-arc", "moons", "passes", "jumps", "fades"):
         assert not says(at, "between", section), section
-    assert [*films(at)] == ["between-starts", "between", "dice"]
+    assert [*films(at)] == ["starts", "between", "dice"]
     fine(press(at, "between-a-take"))  # there is no ring yet
     assert words("between.no_ring") in [toast.value for toast in at.toast]
     assert at.number_input(key="between-a").value == 1
@@ -329,7 +327,7 @@ def test_moons_with_and_without_a_gap():
 
 def test_images_of_two_pixels_have_a_way_too():
     at = opened(image_data="two-pixel")
-    assert [*films(at)] == ["between-starts", "between"]
+    assert [*films(at)] == ["starts", "between"]
     fine(at.segmented_control(key="between-ends-noise").set_value("real").run())
     fine(at.number_input(key="between-real-a").set_value(60).run())
     assert says(at, "between", "found")

@@ -7,7 +7,6 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from tests.browser import View, Visitors, served, wait_for
 from toydiff.experiment import Experiment
@@ -193,6 +192,14 @@ def test_speed(visit):
     assert fast > 2 * slow  # eight times in theory
 
 
+def test_whatever_can_be_switched_says_whether_it_is_on(visit):
+    view = visit("reverse", FAST)
+    buttons = view.page.locator(".player [data-toggle]:visible").all()
+    pressed = {button.get_attribute("data-toggle"): button.get_attribute("aria-pressed") for button in buttons}
+    assert pressed == {name: str(name in ("trails", "loop")).lower() for name in pressed}
+    assert {"trails", "loop", "guess", "anatomy", "density"} <= set(pressed)
+
+
 def test_one_panel_can_be_enlarged(visit):
     view = paused(visit("reverse", FAST))
     pictures = view.page.locator(".player canvas:visible")
@@ -251,35 +258,9 @@ def test_the_mark_on_the_charts_goes_with_the_clock(visit):
 # ---------------------------------------------------------------- to take home
 
 
-def test_a_gif_to_take_home(visit):
-    view = visit("reverse", FAST | {"dataset": "moons", "schedule": "linear", "seed": 3})
-    view.press(words("export.make"))
-    data = view.saved("GIF")
-    with Image.open(BytesIO(data)) as picture:
-        assert picture.format == "GIF"
-        assert picture.n_frames == 26
-        three = picture.width
-        stamp = picture.info["comment"].decode()
-    for part in (words("names.moons"), words("names.linear"), "T = 25", words("page.exact"), "seed 3"):
-        assert part in stamp
-
-    view.page.locator(".player .resize").nth(0).click()  # what is enlarged is what one gets
-    view.until(lambda: view.page.locator(".player canvas:visible").count() == 1 and view.at_rest, "one panel")
-    view.press(words("export.make"))
-
-    def one_panel() -> bool:
-        with Image.open(BytesIO(view.saved("GIF"))) as picture:
-            return picture.width < 0.6 * three and picture.n_frames == 26
-
-    view.until(one_panel, "a GIF of one panel")
-    healthy(view)
-
-
-def test_a_picture_and_numbers_to_take_home(visit):
+def test_numbers_to_take_home(visit):
+    """Films and strips: tests/test_take_home_browser.py."""
     view = visit("reverse", FAST)
-    with Image.open(BytesIO(view.export(words("export.strip"), "PNG"))) as picture:
-        assert picture.format == "PNG"
-        assert picture.width > picture.height > 300
     with np.load(BytesIO(view.export(words("export.numbers"), "NPZ"))) as numbers:
         assert numbers["t"].tolist() == list(range(25, -1, -1))
         assert numbers["data"].shape == (300, 2)

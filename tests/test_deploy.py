@@ -322,7 +322,7 @@ def test_everybody_stays_with_a_replica_and_everything_works_through_the_proxy(b
             view.ready()
             assert cookie(visit) == before
             seed_is(view, 7)
-        with Image.open(BytesIO(first.export(words("export.strip"), "PNG"))) as picture:
+        with Image.open(BytesIO(first.take_home("strip"))) as picture:
             assert picture.format == "PNG"
         with np.load(BytesIO(second.export(words("export.numbers"), "NPZ"))) as numbers:
             assert numbers["data"].shape == (300, 2)
@@ -408,7 +408,7 @@ def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(br
         for view in (idle, trains):
             set_seed(view, 13)  # at the first attempt
             assert dict(parse_qsl(urlsplit(view.page.url).query))["dataset"] == "moons"
-            assert view.export(words("export.strip"), "PNG").startswith(b"\x89PNG")
+            assert view.take_home("strip").startswith(b"\x89PNG")
             assert view.page.get_by_test_id("stException").count() == 0
 
 

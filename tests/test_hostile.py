@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import pickle
+import re
 import struct
 import tempfile
 import zipfile
@@ -27,15 +28,17 @@ from toydiff import bring, own, pictures, silhouettes
 from toydiff.__main__ import main
 from toydiff.checkpoint import _sum, pack
 from toydiff.data import MIN_POINTS
-from toydiff.draw import film as exports
+from toydiff.draw.files import numbers
+from toydiff.draw.film import spaced
 from toydiff.experiment import PREDICTORS, RANGES, Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.images import Images
 from toydiff.limits import Limits, limits
 from toydiff.text import words
-from toydiff.ui import costs, live, runs, state, uploads
+from toydiff.ui import costs, export, live, runs, state, uploads
 from toydiff.ui.page import PAGES
 from toydiff.ui.pictures import MEGABYTES
+from toydiff.ui.player import HERE
 from toydiff.ui.sessions import FREED_AFTER
 
 HTML = "<img src=x onerror=alert(1)>"
@@ -432,15 +435,16 @@ def test_two_clicks_on_reset_lose_nothing_more():
     assert not at.session_state["session"].run.running
 
 
-def test_two_clicks_on_an_export_make_one_film(monkeypatch):
+def test_two_clicks_on_an_export_make_one_file(monkeypatch):
+    """Films and strips are the browser's: tests/test_hostile_browser.py."""
     at = open_page("forward", **FAST)
     made = []
-    monkeypatch.setattr(exports.Movie, "saved", lambda movie: made.append(len(movie._frames)) or b"GIF89a")
+    monkeypatch.setattr(export, "numbers", lambda scene: made.append(len(scene.ticks)) or b"PK")
     for _ in range(2):
-        at.button(key="forward-gif").click()
+        at.button(key="forward-npz").click()
     fine(at.run())
-    fine(at.button(key="forward-gif").click().run())
     assert made == [11]
+    assert len([button for button in at.get("download_button") if button.key == "forward-npz-save"]) == 1
 
 
 # ---------------------------------------------------------------- one upload after the other
@@ -484,11 +488,10 @@ def no_disk(monkeypatch) -> None:
 
 def test_exports_need_no_disk(no_disk):
     at = open_page("forward", **FAST)
-    press(at, "forward-gif")
-    assert any(button.key == "forward-gif-save" for button in at.get("download_button"))
+    press(at, "forward-npz")
+    assert any(button.key == "forward-npz-save" for button in at.get("download_button"))
     scene, _, _ = runs.forward_scene(experiment(at))
-    assert exports.strip(scene).startswith(b"\x89PNG")
-    assert exports.npz(scene).startswith(b"PK")
+    assert numbers(scene).startswith(b"PK")
 
 
 def test_a_film_for_which_there_is_no_room_leaves_no_half_of_it(tmp_path, monkeypatch, capsys):
@@ -518,6 +521,8 @@ def test_a_film_for_which_there_is_no_room_leaves_no_half_of_it(tmp_path, monkey
 
 def test_the_limits_in_the_security_notes_are_those_of_the_code():
     notes = " ".join((APP.parent / "SECURITY.md").read_text("utf-8").split())
+    (frames,) = re.findall(r"const FRAMES = (\d+);", (HERE / "export.js").read_text("utf-8"))
+    assert int(frames) == len(spaced(1000))  # from a terminal as well
     table, most = bring.limits(), {name: f"{high:,.0f}" for name, (_, high) in RANGES.items()}
     for limit in (
         f"{table['megabytes']} MB, {table['rows']} rows, {table['columns']} columns, {table['cells']} cells",
@@ -531,7 +536,7 @@ def test_the_limits_in_the_security_notes_are_those_of_the_code():
         f"{most['depth']} layers of {most['width']}, batches of {most['batch']}",
         f"{Limits().seconds} seconds of work",
         f"{runs.PLACES:,} particles in all frames",
-        f"{len(exports.spaced(1000))} frames of a GIF",
+        f"{frames} frames of a GIF",
         f"{state.IMAGE_RUNS} trainings on images, {state.BROUGHT} sets of data",
         f"after {FREED_AFTER:.0f} seconds away",
     ):

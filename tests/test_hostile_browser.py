@@ -28,10 +28,25 @@ def test_a_double_click_on_start_reset_and_export(visit: Visitors):
     view.until(lambda: steps.inner_text() == "0" and not reset.is_enabled(), "a new training")
 
     view.go(words("nav.forward"))
-    view.page.get_by_role("button", name=words("export.make")).dblclick()
-    save = view.page.get_by_role("button", name=words("export.save_file", kind="GIF", size="").split("(")[0])
+    export = view.page.get_by_role("button", name=words("export.numbers"))
+    save = view.page.get_by_role("button", name=words("export.save_file", kind="NPZ", size="").split("(")[0])
+    export.dblclick()
     save.first.wait_for()
-    view.until(lambda: view.at_rest, "the film")
+    view.until(lambda: view.at_rest, "the numbers")
     assert save.count() == 1
+
+    files: list[object] = []
+    view.page.on("download", lambda file: files.append(file))
+    said = view.page.locator(".player .said").first
+    for kind in ("gif", "strip"):
+        before = len(files)
+        button = view.page.locator(f".player [data-export={kind}]").first
+        button.dblclick(delay=150)  # a hand is slower than a browser that makes a strip
+        view.until(lambda: len(files) > before and said.inner_text(), "a file")  # noqa: B023
+        view.until(lambda: not button.get_attribute("aria-busy"), "a button that is free")  # noqa: B023
+        view.drawn(30)
+        assert len(files) == before + 1
+        view.take_home(kind)  # and it can be pressed again
+        view.until(lambda: len(files) == before + 2, "another file")  # noqa: B023
     assert view.errors == []
     assert view.page.get_by_test_id("stException").count() == 0

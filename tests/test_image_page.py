@@ -170,7 +170,7 @@ def test_a_run_on_images_trains_as_the_trainer_does_and_one_seed_is_one_film():
     for run in runs:
         run.advance(2)
         run.advance(1, picture=False)
-    trainer = SMALL.trainer(images)
+    trainer = SMALL.trainer(images, runs[0].device)
     trainer.advance(3)
     assert runs[0].snapshot().losses.equal(trainer.losses)
     first, second = (run.snapshot() for run in runs)

@@ -12,7 +12,6 @@ from string import Formatter
 
 import numpy as np
 import pytest
-from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from tests.test_player import Film, unpacked
@@ -76,7 +75,7 @@ def ticks(at: AppTest) -> list[int]:
 
 
 def saves(at: AppTest, key: str) -> list[str]:
-    """The labels of the save buttons of a GIF."""
+    """The labels of the buttons that save a file."""
     return [button.proto.label for button in at.get("download_button") if button.key == f"{key}-save"]
 
 
@@ -682,63 +681,78 @@ def kept(at: AppTest, key: str) -> bytes:
 
 
 @pytest.mark.parametrize(("lesson", "frames"), [("forward", 11), ("reverse", 11), ("train", 3)])
-def test_a_gif_has_every_frame(lesson, frames):
+def test_numbers_have_every_frame(lesson, frames):
     at = open_page(lesson, **NET)
     if lesson == "train":
         press(press(at, "one"), "one")
-    assert not saves(at, f"{lesson}-gif")
-    fine(press(at, f"{lesson}-gif"))
-    (label,) = saves(at, f"{lesson}-gif")
-    gif = kept(at, f"{lesson}-gif")
-    assert label == words("export.save_file", kind="GIF", size=f"{len(gif) / 1e6:.1f}")
-    with Image.open(BytesIO(gif)) as picture:
-        assert picture.n_frames == frames
-        assert words(f"names.{experiment(at).dataset}") in picture.info["comment"].decode()
+    assert not saves(at, f"{lesson}-npz")
+    fine(press(at, f"{lesson}-npz"))
+    (label,) = saves(at, f"{lesson}-npz")
+    content = kept(at, f"{lesson}-npz")
+    assert label == words("export.save_file", kind="NPZ", size=f"{len(content) / 1e6:.1f}")
+    with np.load(BytesIO(content), allow_pickle=False) as file:
+        assert file["t"].tolist() == ticks(at) and len(file["t"]) == frames
+        assert words(f"names.{experiment(at).dataset}") in str(file["stamp"])
 
 
-def test_making_a_gif_twice_is_harmless():
-    at = press(open_page("forward", **FAST), "forward-gif")
-    gif = kept(at, "forward-gif")
-    fine(press(at, "forward-gif"))
-    assert kept(at, "forward-gif") is gif
-    assert len(saves(at, "forward-gif")) == 1
+def test_making_a_file_twice_is_harmless():
+    at = press(open_page("forward", **FAST), "forward-npz")
+    content = kept(at, "forward-npz")
+    fine(press(at, "forward-npz"))
+    assert kept(at, "forward-npz") == content
+    assert len(saves(at, "forward-npz")) == 1
+
+
+@pytest.mark.parametrize("lesson", PAGES)
+def test_what_is_taken_home_has_a_name_and_says_how_it_was_made(lesson):
+    """The browser makes it, of what the player got."""
+    at = open_page(lesson, **FAST)
+    files = {}
+    for player in at.main.get("bidi_component"):
+        header = unpacked(player.proto.bytes).header if player.proto.bytes else {}
+        if "ticks" in header and not header["options"]["compact"]:
+            files[header["options"]["file"]] = header["stamp"]
+    assert all(re.fullmatch(r"toydiff(-[a-z0-9]+)+", name) for name in files)
+    assert all(stamp in [caption.value for caption in at.caption] for stamp in files.values())
+    assert all(files.values())
+    assert files or lesson in ("own", "teacher")
 
 
 def test_a_file_whose_making_was_interrupted_is_made_by_the_next_run():
-    at = press(open_page("forward", **FAST), "forward-gif")
-    files, gif = at.session_state["session"].shown, kept(at, "forward-gif")
-    of, _ = files.pop("forward-gif-made")
-    files["forward-gif-wanted"] = of, lambda: gif  # as a click leaves it whose run was ended by another click
-    assert saves(fine(at.run()), "forward-gif")
-    assert "forward-gif-wanted" not in files
+    at = press(open_page("forward", **FAST), "forward-npz")
+    files, content = at.session_state["session"].shown, kept(at, "forward-npz")
+    of, _ = files.pop("forward-npz-made")
+    files["forward-npz-wanted"] = of, lambda: content  # as a click leaves it whose run was ended by another click
+    assert saves(fine(at.run()), "forward-npz")
+    assert "forward-npz-wanted" not in files
 
 
 def test_what_a_page_has_shown_is_let_go_when_another_one_is_opened():
-    at = press(open_page("forward", **FAST), "forward-gif")
-    assert "forward-gif-made" in at.session_state["session"].shown
+    at = press(open_page("forward", **FAST), "forward-npz")
+    assert "forward-npz-made" in at.session_state["session"].shown
     fine(at.switch_page("pages/own.py").run())
     assert not [name for name in at.session_state["session"].shown if name.startswith("forward")]
     fine(at.switch_page("pages/forward.py").run())
-    assert not saves(at, "forward-gif")
-    assert saves(fine(press(at, "forward-gif")), "forward-gif")
+    assert not saves(at, "forward-npz")
+    assert saves(fine(press(at, "forward-npz")), "forward-npz")
 
 
 def test_a_click_whose_part_of_the_page_is_gone_is_noted():
     at = open_page("forward", **FAST)
-    _want(at.session_state["session"].shown, "forward-gif")
-    assert saves(fine(at.run()), "forward-gif")
+    _want(at.session_state["session"].shown, "forward-npz")
+    assert saves(fine(at.run()), "forward-npz")
     nothing = {}
-    _want(nothing, "forward-gif")  # another page was opened meanwhile
+    _want(nothing, "forward-npz")  # another page was opened meanwhile
     assert not nothing
 
 
-def test_a_gif_of_another_film_is_not_offered():
-    at = press(open_page("forward", **FAST), "forward-gif")
-    assert saves(at, "forward-gif")
+def test_a_file_of_another_film_is_not_offered():
+    at = press(open_page("forward", **FAST), "forward-npz")
+    assert saves(at, "forward-npz")
     fine(choose(at, "seed", 1))
-    assert not saves(at, "forward-gif")
-    fine(press(at, "forward-gif"))
-    assert saves(at, "forward-gif")
+    assert not saves(at, "forward-npz")
+    fine(press(at, "forward-npz"))
+    assert saves(at, "forward-npz")
 
 
 def test_every_setting_has_its_words():

@@ -19,7 +19,7 @@ from toydiff.schedules import SCHEDULES
 from toydiff.text import words
 from toydiff.trajectory import Trajectory
 from toydiff.ui import player as player_module
-from toydiff.ui.player import HERE, LABELS, SCRIPTS, TOGGLES, PlayerState, pack
+from toydiff.ui.player import HERE, LABELS, SCRIPTS, Chosen, pack
 from toydiff.ui.player.packing import FAR, UNIT
 
 
@@ -365,60 +365,87 @@ def test_layers_of_a_network_that_exploded(layered, bad):
     assert (heat[2] == (0 if bad < 0 else 255)).all()
 
 
-def test_arrows_of_a_grid_are_drawn_about_one_spacing_long_in_all_panels_together(layered):
-    first, second = layered.panels
-    both = replace(layered, panels=(first, replace(second, arrows=first.arrows / 2)))
-    for frame in range(FRAMES):
-        large, small = both.drawn(first.arrows, frame), both.drawn(first.arrows / 2, frame)
-        assert large.norm(dim=1).max() <= 1.6 * 2.2 + 1e-6
-        uncut = large.norm(dim=1) < 1.6 * 2.2 - 1e-6
-        assert torch.allclose(large[uncut], 2 * small[uncut])
-        factor = (small / (first.arrows[frame] / 2)).mean()
-        usual = torch.cat([first.arrows[frame], first.arrows[frame] / 2]).square().sum(1).mean().sqrt()
-        assert factor * usual == pytest.approx(2.2, rel=1e-5)
+class Component:
+    """In place of the browser: keeps what it gets, answers what somebody has chosen."""
+
+    def __init__(self, chosen: dict | None = None) -> None:
+        self.chosen = chosen
+
+    def __call__(self, *, data: bytes, **_: object) -> SimpleNamespace:
+        self.film = unpacked(data)
+        return SimpleNamespace(chosen=self.chosen)
 
 
-def test_a_field_next_to_a_much_stronger_one_can_still_be_seen(layered):
-    """Near t = 0 the exact eps is hundreds far from the data, where a network says what it always says."""
-    first, second = layered.panels
-    for strong in (100.0, 1e9):
-        both = replace(layered, panels=(first, replace(second, arrows=strong * first.arrows)))
-        for frame in range(FRAMES):
-            weak = both.drawn(first.arrows, frame)
-            assert weak.square().sum(1).mean().sqrt() == pytest.approx(2.2 / 3, rel=1e-5)
-            assert both.drawn(strong * first.arrows, frame).norm(dim=1).max() == pytest.approx(1.6 * 2.2)
-    silent = replace(layered, panels=(first, replace(second, arrows=0 * first.arrows)))
-    assert silent.drawn(0 * first.arrows, 0).abs().max() == 0
-    assert silent.drawn(first.arrows, 0).norm(dim=1).max() <= 1.6 * 2.2 + 1e-6
+@pytest.fixture
+def component(monkeypatch) -> Component:
+    component = Component()
+    monkeypatch.setattr(player_module, "_component", component)
+    return component
 
 
-def test_arrows_of_equal_length_keep_their_direction(layered):
-    arrows = layered.panels[0].arrows
-    for frame in range(FRAMES):
-        equal = layered.drawn(arrows, frame, equal=True)
-        assert torch.allclose(equal.norm(dim=1), torch.full((PLACES,), 0.8 * 2.2, dtype=torch.float64))
-        assert torch.cosine_similarity(equal, arrows[frame].double()).min() > 0.9999
-
-
-def test_kinds_are_made_of_places_and_arrows(layered):
-    arrows, (_, x, value) = layered.panels[0].arrows, layered.kinds[1]
-    single = replace(layered, spacing=None)
-    for frame in range(FRAMES):
-        expected = x[frame] * layered.places + value[frame] * arrows[frame]
-        assert torch.allclose(single.drawn(arrows, frame, kind=1).float(), expected, rtol=1e-5, atol=1e-5)
-        assert torch.allclose(single.drawn(arrows, frame).float(), arrows[frame])
-
-
-def test_what_can_be_switched_is_part_of_what_an_export_knows():
+def test_whatever_can_be_switched_has_a_word(component):
     html = (HERE / "player.html").read_text("utf-8")
-    assert set(re.findall(r'data-toggle="([^"]+)"', html)) == {*TOGGLES, "loop"}
-    assert set(TOGGLES) < set(PlayerState._fields)
+    toggles = re.findall(r'data-toggle="([^"]+)"', html)
+    offers = ["guess", "anatomy"]
+    player_module.player(scene(trajectory()), key="x", trails=False, offers=offers, contours=lambda: None)
+    options = component.film.header["options"]
+    assert options["show"] == {"trails": False, "loop": True, "particles": True}
+    assert options["offers"] == [*offers, "density"]
+    assert {*options["show"], *options["offers"]} <= set(toggles) <= set(LABELS)
+    assert set(re.findall(r'<button class="pill" data-toggle.*data-say="([^"]+)"', html)) == set(toggles)
 
 
-def test_a_place_on_an_axis_is_picked_as_numbers_with_a_point(monkeypatch):
+def test_a_layer_is_sent_when_it_is_first_switched_on(component, monkeypatch, layered):
+    def sent(*asked: str, of: Scene = layered) -> list[bool]:
+        monkeypatch.setattr(player_module.st, "session_state", {"x": {"layers": [*asked]}} if asked else {})
+        bare = replace(of, density=None)
+        player_module.player(bare, key="x", offers=["guess", "anatomy"], contours=lambda: layered.density)
+        first = component.film.header["panels"][0]
+        return [first["x0"] is not None, first["mean"] is not None, "density" in component.film.header]
+
+    assert sent() == [False, False, False]
+    assert sent("guess") == [True, False, False]
+    assert sent("density", "anatomy") == [False, True, True]
+    still = scene(pictures(), pixels=LOOK)
+    still = replace(still, panels=(replace(still.panels[0], still=torch.zeros(3, 1, 8, 8)),))
+    assert sent("guess", of=still) == [False, False, False]
+    assert component.film.header["options"]["offers"] == ["density"]  # where nothing moves, nothing is guessed
+
+
+def test_whatever_can_be_taken_home_has_a_name_and_words(component):
+    html = (HERE / "player.html").read_text("utf-8")
+    kinds = re.findall(r'data-export="([^"]+)"', html)
+    assert kinds == ["gif", "strip"]
+    assert re.findall(r'data-say="(gif|strip)"', html) == kinds
+    player_module.player(scene(trajectory()), key="x", name="toydiff-moons")
+    assert component.film.header["options"]["file"] == "toydiff-moons"
+    assert component.film.header["stamp"] == "how it was made"
+    labels = component.film.header["labels"]
+    for kind in kinds:
+        assert (labels[kind], labels[f"{kind}_help"]) == (words(f"player.{kind}"), words(f"player.{kind}_help"))
+
+
+def test_a_player_asks_for_what_is_chosen_only_where_a_page_wants_to_know(component):
+    asked = []
+    for more in ({}, {"pick": True}, {"choose": True}):
+        player_module.player(scene(trajectory()), key="x", **more)
+        options = component.film.header["options"]
+        asked.append((options["pick"], options["choose"]))
+    assert asked == [(False, False), (True, False), (False, True)]
+
+
+def test_who_is_followed_comes_back(component):
+    assert player_module.player(scene(trajectory()), key="x") == Chosen(None, None)
+    assert player_module.player(scene(trajectory()), key="x", follow=3).followed == 3
+    component.chosen = {"followed": None, "picked": None}
+    assert player_module.player(scene(trajectory()), key="x", follow=3).followed is None
+    component.chosen = {"followed": 0, "picked": None}
+    assert player_module.player(scene(trajectory()), key="x", follow=3, choose=True) == Chosen(0, None)
+
+
+def test_a_place_on_an_axis_is_picked_as_numbers_with_a_point(component):
     """JavaScript sends 0 for 0.0, and a widget for x would not take a whole number."""
-    result = SimpleNamespace(settings={"picked": [0, 1.5]})
-    monkeypatch.setattr(player_module, "_component", lambda **_: result)
+    component.chosen = {"picked": [0, 1.5]}
     picked = player_module.player(scene(trajectory()), key="x", pick=True).picked
     assert picked == (0.0, 1.5)
     assert all(isinstance(at, float) for at in picked)

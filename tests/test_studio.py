@@ -29,7 +29,6 @@ from tests.painted import (
 from tests.test_live import POSIX, wait_for
 from toydiff import own
 from toydiff.draw.costs import Bench
-from toydiff.draw.files import numbers, strip
 from toydiff.draw.scenes import reverse_scene
 from toydiff.exact import cloud
 from toydiff.experiment import Experiment
@@ -263,13 +262,6 @@ def test_a_film_lets_others_go_between(studio, tmp_path):
         assert wait(studio, film) == wait(studio, other)
 
 
-def test_pages_come_before_strips(closed):
-    with ExitStack() as stack:
-        for make in (strip, exact_scene, strip, numbers):
-            stack.enter_context(closed.ordered(partial(make, None)))
-        assert [one.make.func for one in closed._line] == [exact_scene, numbers, strip, strip]
-
-
 def test_a_film_is_begun_however_many_others_wait(studio, tmp_path):
     flag, ready = tmp_path / "flag", tmp_path / "ready"
     ready.touch()
@@ -425,9 +417,3 @@ def test_a_painter_that_has_nothing_to_do_comes_first(closed):
     closed._links = [busy, idle]
     closed._at_work[busy] = [Order(place)]
     assert closed._free(Order(partial(slowly, 1, 0))) is idle
-
-
-def test_nobody_waits_for_ever(closed, monkeypatch):
-    monkeypatch.setattr("toydiff.ui.studio.STRIP", 0.0)
-    with closed.ordered(partial(strip, None)), closed.ordered(place):
-        assert [getattr(one.make, "func", one.make) for one in closed._line] == [strip, place]

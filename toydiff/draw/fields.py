@@ -12,7 +12,7 @@ from torch import Tensor
 
 from toydiff import field
 from toydiff.draw.scene import Kind, Panel, Scene
-from toydiff.draw.scenes import GHOST, contours, stamp
+from toydiff.draw.scenes import GHOST, stamp
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
 from toydiff.schedules import Schedule
@@ -79,7 +79,6 @@ class Truth:
                 for name, parts in kinds.items()
             ),
             heat_max=HEAT,
-            density=contours(experiment),
         )
 
     def run(self, model: Model) -> Trajectory:

@@ -1,11 +1,10 @@
-"""What the player shows, as files to keep: a film (GIF), a strip for a slide (PNG), the numbers (NPZ).
+"""A run of points as a GIF, from a terminal. (What plays in the app becomes a file in the browser, by ui/player.)
 
-Everything is drawn on a Figure of its own, without pyplot and rcParams: many threads can export at once.
+Everything is drawn on a Figure of its own, without pyplot and rcParams: many threads can draw at once.
 """
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -17,14 +16,16 @@ from matplotlib import get_data_path
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
 
-from toydiff.draw.artists import Cloud, Followed, Grid, Layer, drawable, layers_of
 from toydiff.draw.movie import Movie
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import MONO, SIDE, THEMES, Theme
@@ -32,6 +33,11 @@ from toydiff.draw.style import MONO, SIDE, THEMES, Theme
 EDGE, GAP = 10, 8  # in points: the border, and between two panels. Three panels: 900
 HEAD = 42  # the title and the formula above a panel
 NOTE, STAMP = 9.5, 9.0  # font sizes of the texts below
+TRAIL, FADE = 12, (0.19, 0.44, 0.71, 1.0)  # frames that a trail looks back; its strength, oldest first
+INK = 0.16  # how much of a panel the trails may cover: the longer the hops, the fainter they are
+TRAILS = 320  # at most; of more particles, every second or third has one
+DOT = MarkerStyle((12, 0))  # a particle: a polygon of 12 sides looks like a circle, and is drawn in half the time
+FAR = 100.0  # a particle further out than this has diverged: it is left out
 
 
 def spaced(frames: int, most: int = 120) -> list[int]:
@@ -40,82 +46,40 @@ def spaced(frames: int, most: int = 120) -> list[int]:
 
 
 def images(
-    scene: Scene,
-    *,
-    theme: str = "light",
-    trails: bool = True,
-    guess: bool = False,
-    panel: int | None = None,
-    follow: int | None = None,
-    anatomy: bool = False,
-    kind: int = 0,
-    equal: bool = False,
-    particles: bool = True,
-    density: bool = False,
-    size: int = SIDE,
-    frames: Sequence[int] | None = None,
+    scene: Scene, *, theme: str = "light", size: int = SIDE, frames: Sequence[int] | None = None
 ) -> Iterator[Image.Image]:
-    """RGB pictures, panels `size` pixels wide: of `frames`, or of all (120 if there are more).
-
-    guess: with lines to x̂0; images become theirs. follow: a particle with a ring and its path; with `anatomy`, its last
-    steps as the model's part and the noise's.
-    kind, equal: how arrows are shown; density: whether its contours are.
-    """
+    """RGB pictures of particles with trails, panels `size` pixels wide: of `frames`, or of all (at most 120)."""
     ticks = scene.ticks
-    panels = scene.panels if panel is None else (scene.panels[panel],)
-    width = 2 * EDGE + len(panels) * (SIDE + GAP) - GAP
+    width = 2 * EDGE + len(scene.panels) * (SIDE + GAP) - GAP
     stamp = _wrapped(scene.stamp, STAMP, width - 2 * EDGE)
-    notes = {_wrapped(note, NOTE, SIDE - 18) for p in panels for note in p.notes}
+    notes = {_wrapped(note, NOTE, SIDE - 18) for panel in scene.panels for note in panel.notes}
     note_height = max((_height(note, NOTE) for note in notes), default=0)
     floor = EDGE + _height(stamp, STAMP) + note_height  # where the panels stand
     sheet = _Sheet(width, floor + SIDE + HEAD + EDGE, size, THEMES[theme])
-    sheet.write(EDGE + 2, floor - note_height - 6, stamp, STAMP, **sheet.block)
-    moving: list[tuple[Panel, list[Layer], int]] = []
-    grids: list[tuple[Grid, int]] = []
-    for i, p in enumerate(panels):
+    sheet.write(EDGE + 2, floor - note_height - 6, stamp, STAMP, family=MONO, color=sheet.theme.faint, va="top")
+    moving: list[tuple[Panel, _Cloud, int]] = []
+    for i, panel in enumerate(scene.panels):
         x, top = EDGE + i * (SIDE + GAP), floor + SIDE
         sheet.card(x, floor, above=HEAD, below=note_height)
         room = SIDE - 27 - 9.1 * max(len(_clock(scene, tick)) for tick in ticks)
-        sheet.write(x + 9, top + 22, p.title, 12.5, room, weight="bold")
-        sheet.write(x + 9, top + 7, p.formula, 10, SIDE - 18, color=sheet.theme.faint)
-        parts: list[Layer] = []
-        moving.append((p, parts, x))
-        if p.images() is not None:
-            grids.append((Grid(scene, p, sheet.theme, size, guess, follow), x))
-            continue
-        stage = sheet.stage(x, floor, scene)
-        parts += layers_of(stage, scene, p, sheet.theme, kind, equal, density)
-        if particles:
-            parts.append(cloud := Cloud(stage, scene, p, sheet.theme, trails and not anatomy, guess))
-            if follow is not None:
-                cloud.artists[1].set_alpha(0.4)
-                parts.append(Followed(stage, scene, p, sheet.theme, follow, anatomy))
+        sheet.write(x + 9, top + 22, panel.title, 12.5, room, weight="bold")
+        sheet.write(x + 9, top + 7, panel.formula, 10, SIDE - 18, color=sheet.theme.faint)
+        moving.append((panel, _Cloud(sheet.stage(x, floor, scene), scene, panel, sheet.theme), x))
 
     sheet.canvas.draw()  # what stands still, once: all that moves is empty yet
     still = sheet.canvas.copy_from_bbox(sheet.figure.bbox)
-    heat = any(p.heat is not None for p in panels)
-    about: dict[Any, Any] = {
-        "comment": scene.stamp,
-        "theme": theme,
-        "heat": heat,
-        "images": [grid.sample for grid, _ in grids],
-    }
     for frame in spaced(len(ticks)) if frames is None else frames:
         sheet.canvas.restore_region(still)
-        for _, parts, _ in moving:
-            for part in parts:
-                part.show(frame)
-            for artist in sorted((artist for part in parts for artist in part.artists), key=Artist.get_zorder):
+        for _, cloud, _ in moving:
+            cloud.show(frame)
+            for artist in cloud.artists:
                 sheet.figure.draw_artist(artist)
         picture = sheet.picture()
-        for grid, x in grids:
-            grid.paste(picture, frame, *sheet.corner(x, floor + SIDE))
-        for p, _, x in moving:
-            clock = _clock(scene, ticks[frame]) if p.still is None else ""  # it has no time
+        for panel, _, x in moving:
+            clock, note = _clock(scene, ticks[frame]), _wrapped(panel.note(frame), NOTE, SIDE - 18)
             sheet.print(picture, x + SIDE - 9, floor + SIDE + 21, clock, 15, bold=True, anchor="rs")
-            note = _wrapped(p.note(frame), NOTE, SIDE - 18)
             sheet.print(picture, x + 9, floor - 2, note, NOTE, color=sheet.theme.faint)
-        picture.info = about.copy()  # travels with the picture into the file
+        picture.info = {"comment": scene.stamp, "theme": theme}  # travels with the picture into the file
         yield picture
 
 
@@ -127,80 +91,40 @@ def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 
     return movie.saved(seconds, hold)
 
 
-def strip(
-    scene: Scene,
-    moments: int = 6,
-    *,
-    theme: str = "light",
-    guess: bool = False,
-    kind: int = 0,
-    equal: bool = False,
-    particles: bool = True,
-    density: bool = False,
-    size: int = SIDE,
-) -> bytes:
-    """A PNG for a slide: a row per panel, a column per moment, each `size` pixels wide. guess: images are their x̂0."""
-    ticks, frames = scene.ticks, spaced(len(scene.ticks), moments)
-    left, head, small = 220, 40, 16  # room for titles and for clocks; the stamp's font size
-    width = left + len(frames) * (SIDE + GAP) - GAP + EDGE
-    stamp = _wrapped(scene.stamp, small, width - 2 * EDGE)
-    floor = EDGE + _height(stamp, small)
-    top = floor + len(scene.panels) * (SIDE + GAP) - GAP
-    sheet = _Sheet(width, top + head + EDGE, size, THEMES[theme])
-    sheet.write(EDGE, floor - 8, stamp, small, **sheet.block)
-    grids = [None if p.images() is None else Grid(scene, p, sheet.theme, size, guess) for p in scene.panels]
-    pasted: list[tuple[Grid, int, int, float]] = []
-    for column, frame in enumerate(frames):
-        x = left + column * (SIDE + GAP)
-        clock = _clock(scene, ticks[frame])
-        sheet.write(x + SIDE / 2, top + 14, clock, 24, family=MONO, weight="bold", ha="center")
-        for row, panel in enumerate(scene.panels):
-            y = top - SIDE - row * (SIDE + GAP)
-            sheet.card(x, y)
-            if (grid := grids[row]) is not None:
-                pasted.append((grid, frame, x, y + SIDE))
-                continue
-            stage = sheet.stage(x, y, scene)
-            for layer in layers_of(stage, scene, panel, sheet.theme, kind, equal, density):
-                layer.show(frame)
-            if particles:
-                Cloud(stage, scene, panel, sheet.theme, trails=False, guess=False).show(frame)
-    for row, panel in enumerate(scene.panels):
-        y = top - 10 - row * (SIDE + GAP)
-        title, formula = (_wrapped(text, 18, left - EDGE, lines=4) for text in (panel.title, panel.formula))
-        sheet.write(EDGE, y, title, 18, weight="bold", va="top")
-        sheet.write(EDGE, y - _height(title, 18), formula, 15, color=sheet.theme.faint, va="top")
-    sheet.canvas.draw()
-    file, about = io.BytesIO(), PngInfo()
-    about.add_itxt("Description", scene.stamp)
-    picture = sheet.picture()
-    for grid, frame, x, y in pasted:
-        grid.paste(picture, frame, *sheet.corner(x, y))
-    picture.save(file, "PNG", pnginfo=about)
-    return file.getvalue()
+class _Cloud:
+    """What moves in a panel: particles, and the trails behind them."""
 
+    def __init__(self, ax: Axes, scene: Scene, panel: Panel, theme: Theme) -> None:
+        self.run = panel.trajectory
+        hue, hues = scene.hue.numpy(), to_rgba_array(theme.hues)
+        thin = max(1, -(-len(hue) // TRAILS))
+        some = [np.flatnonzero(hue == h)[::thin] for h in range(len(hues))]
+        self.kin = [kin for kin in some if len(kin)]  # particles with a trail, by their hue
+        self.shades = np.array([(*hues[hue[kin[0]], :3], fade) for fade in FADE for kin in self.kin])
+        self.to_points = SIDE / (2 * scene.half_width)
+        self.trails = LineCollection([], linewidths=1.0)
+        area = 25 if len(hue) <= 600 else 14
+        self.dots = ax.scatter([], [], s=area, marker=DOT, edgecolors=theme.paper, linewidths=0.75)
+        self.dots.set_facecolor(hues[hue])
+        ax.add_collection(self.trails, autolim=False)
+        self.artists: tuple[Artist, ...] = (self.trails, self.dots)
 
-def npz(scene: Scene, **more: Any) -> bytes:
-    """The numbers, for np.load: t (F,), data (N, 2), stamp, titles; of panel 0: 0.x, 0.x0, 0.mean (F, B, 2). Images as
-    the network sees them: data (N, C, H, W), 0.x (F, B, C, H, W), or 0.still (n, C, H, W) of a panel that stands still.
-    Where there are layers: places (A, 2), 0.arrows (F, A, 2), 0.heat (F, m, m), density.t, density.inside.
+    def show(self, frame: int) -> None:
+        """Move everything to where it is at this frame."""
+        frame = min(frame, len(self.run.x) - 1)
+        self.dots.set_offsets(_drawable(self.run.x[frame]))
+        if self.kin:
+            self._trail(_drawable(self.run.x[np.arange(frame - TRAIL, frame + 1).clip(0)]))
 
-    `more`: further arrays by name, for example losses=...
-    """
-    arrays: dict[str, Any] = {"t": scene.ticks, "data": scene.data.float().numpy(), "stamp": scene.stamp}
-    arrays["titles"] = [panel.title for panel in scene.panels]
-    for i, panel in enumerate(scene.panels):
-        for name in ("x", "x0", "mean") if panel.still is None else ():
-            arrays[f"{i}.{name}"] = getattr(panel.trajectory, name).float().numpy()
-    layers = {"places": scene.places}
-    for i, panel in enumerate(scene.panels):
-        layers |= {f"{i}.arrows": panel.arrows, f"{i}.heat": panel.heat, f"{i}.still": panel.still}
-    if scene.density is not None:
-        layers |= {"density.t": scene.density.t, "density.inside": scene.density.inside.float()}
-    arrays |= {name: layer.numpy() for name, layer in layers.items() if layer is not None}
-    file = io.BytesIO()
-    np.savez(file, **arrays, **more)
-    return file.getvalue()
+    def _trail(self, past: np.ndarray) -> None:
+        """Trails through past (TRAIL + 1, B, 2). Those of one hue and age are a single line with gaps:
+        quick to draw, and where they cross they do not add up to a glare."""
+        piece = TRAIL // len(FADE)
+        ages = [past[i : i + piece + 1] for i in range(0, TRAIL, piece)]
+        self.trails.set_segments([_line(age[:, kin]) for age in ages for kin in self.kin])
+        shown = past[:, np.concatenate(self.kin)]
+        covered = np.nansum(np.linalg.norm(np.diff(shown, axis=0), axis=-1)) * self.to_points / SIDE**2
+        self.trails.set_color(self.shades * (1, 1, 1, np.clip(INK / max(covered, 1e-9), 0.1, 0.6)))
 
 
 class _Sheet:
@@ -210,19 +134,13 @@ class _Sheet:
         self.width, self.height, self.theme = width, height, theme
         self.figure = Figure((width / 72, height / 72), dpi=72 * size / SIDE, facecolor=theme.page)
         self.canvas = FigureCanvasAgg(self.figure)
-        self.block: dict[str, Any] = {"family": MONO, "color": theme.faint, "va": "top"}
         self.points = Affine2D().scale(1 / 72) + self.figure.dpi_scale_trans
 
-    def card(self, x: float, y: float, above: float = 0, below: float = 0) -> None:
+    def card(self, x: float, y: float, above: float, below: float) -> None:
         """The paper of a panel."""
         card = FancyBboxPatch((x, y - below), SIDE, SIDE + above + below, "round,pad=0,rounding_size=9")
         card.set(transform=self.points, zorder=-1, facecolor=self.theme.paper, edgecolor=self.theme.axis, linewidth=0.8)
         self.figure.add_artist(card)
-
-    def corner(self, x: float, y: float) -> tuple[int, int]:
-        """A place as whole pixels from the upper left corner."""
-        scale = self.figure.dpi / 72
-        return round(x * scale), round((self.height - y) * scale)
 
     def stage(self, x: float, y: float, scene: Scene) -> Axes:
         """What a panel of points has on its card: a faint grid, and the data as a ghost."""
@@ -234,7 +152,7 @@ class _Sheet:
         colors = [theme.grid if unit else theme.axis for unit in units]
         ax.hlines(units, -r, r, colors, linewidth=0.7)
         ax.vlines(units, -r, r, colors, linewidth=0.7)
-        ghost = drawable(scene.data)
+        ghost = _drawable(scene.data)
         ax.scatter(ghost[:, 0], ghost[:, 1], s=6, color=theme.ghost, linewidths=0)
         return ax
 
@@ -271,11 +189,23 @@ def _clock(scene: Scene, tick: int) -> str:
     return f"t = {tick}" if scene.clock == "t" else f"{scene.clock} {tick}"
 
 
-def _wrapped(text: str, size: float, room: float, lines: int | None = None) -> str:
+def _wrapped(text: str, size: float, room: float) -> str:
     """Text in lines no wider than `room`: a letter is 0.6 sizes wide, rounded to whole pixels."""
-    return "\n".join(textwrap.wrap(text, int(room / (0.67 * size)), max_lines=lines, placeholder=" …"))
+    return "\n".join(textwrap.wrap(text, int(room / (0.67 * size))))
 
 
 def _height(wrapped: str, size: float) -> float:
     """Points that wrapped text takes, with a margin."""
     return 1.4 * size * len(wrapped.splitlines()) + (6 if wrapped else 0)
+
+
+def _drawable(x: Tensor) -> np.ndarray:
+    """Tensor (..., 2) to array, with NaN (never drawn) for particles that have diverged."""
+    places = x.float().numpy()
+    return np.where(np.abs(places).max(axis=-1, keepdims=True) < FAR, places, np.nan)
+
+
+def _line(paths: np.ndarray) -> np.ndarray:
+    """Paths (L, B, 2), one after the other, as one line (B * (L + 1), 2) with gaps."""
+    gaps = np.full_like(paths[:1], np.nan)
+    return np.concatenate([paths, gaps]).swapaxes(0, 1).reshape(-1, 2)

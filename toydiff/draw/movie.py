@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgba_array
 from PIL import Image
 
-from toydiff.draw.style import HEAT, THEMES, Theme
+from toydiff.draw.style import THEMES, Theme
 
 BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
-COLOURS, COLOURS_OF_RAMPS = 128, 256  # of a GIF. The last one is for pixels that stay what they were
+COLOURS = 128  # of a GIF
+NO_CHANGE = COLOURS - 1  # the last one is for pixels that stay what they were
 
 
 class Movie:
@@ -27,15 +26,14 @@ class Movie:
     def add(self, picture: Image.Image) -> None:
         """The next picture, all of one size."""
         if self._palette is None:
-            about: dict[Any, Any] = {"theme": "light", "heat": False, "images": (), "comment": ""} | picture.info
-            self._palette = _Palette(THEMES[about["theme"]], about["heat"], about["images"])
-            self._last, self._comment = np.array(self._palette.no_change), about["comment"]
-        palette, pixels = self._palette, self._palette(picture)
-        change = np.where(pixels == self._last, palette.no_change, pixels).astype(np.uint8)
+            self._palette = _Palette(THEMES[picture.info.get("theme", "light")])
+            self._last, self._comment = np.array(NO_CHANGE), picture.info.get("comment", "")
+        pixels = self._palette(picture)
+        change = np.where(pixels == self._last, NO_CHANGE, pixels).astype(np.uint8)
         # Pillow drops a frame that equals the one before it: repaint a corner pixel in every other frame.
-        change[0, 0] = palette.no_change if len(self._frames) % 2 else pixels[0, 0]
+        change[0, 0] = NO_CHANGE if len(self._frames) % 2 else pixels[0, 0]
         self._frames.append(Image.fromarray(change))
-        self._frames[-1].putpalette(palette.colors.astype(np.uint8).tobytes())
+        self._frames[-1].putpalette(self._palette.colors.astype(np.uint8).tobytes())
         self._last = pixels
 
     def saved(self, seconds: float = 6.0, hold: float = 1.0) -> bytes:
@@ -52,7 +50,7 @@ class Movie:
             append_images=self._frames[1:],
             duration=[delay] * (len(self._frames) - 1) + [delay + round(1000 * hold)],
             loop=0,
-            transparency=self._palette.no_change,
+            transparency=NO_CHANGE,
             disposal=1,  # each frame is painted over the one before
             optimize=False,
             comment=self._comment,
@@ -61,38 +59,23 @@ class Movie:
 
 
 class _Palette:
-    """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper. A heat map
-    is all gradient: for it there are more steps of its colour. So there are of gray for gray images, and for images in
-    colour those that are most like them."""
+    """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper."""
 
-    def __init__(self, theme: Theme, heat: bool, images: Sequence[np.ndarray] = ()) -> None:
-        self.no_change = (COLOURS_OF_RAMPS if heat or images else COLOURS) - 1
+    def __init__(self, theme: Theme) -> None:
         inks = to_rgba_array([*theme.hues, *theme[1:]])[:, :3] * 255
         paper = to_rgba_array(theme.paper)[:, :3] * 255
         share = np.linspace(1, 0, BLENDS, endpoint=False)[:, None, None]
-        blends = (share * inks + (1 - share) * paper).reshape(-1, 3)
-        room = self.no_change - len(blends)
-        shown = _colours(np.concatenate(images), room // 2 if heat else room) if images else blends[:0]
-        steps = np.linspace(HEAT, 0, room - len(shown) if heat else 0, endpoint=False)[:, None]
-        self.colors = np.concatenate([blends, steps * inks[1] + (1 - steps) * paper, shown]).round().astype(np.float32)
-        self.nearest = np.full(1 << 24, self.no_change, np.uint8)  # of each colour code, once it has been met
+        self.colors = (share * inks + (1 - share) * paper).reshape(-1, 3).round().astype(np.float32)
+        self.nearest = np.full(1 << 24, NO_CHANGE, np.uint8)  # of each colour code, once it has been met
 
     def __call__(self, picture: Image.Image) -> np.ndarray:
         """The nearest colour of each pixel, (H, W) uint8. Exact: Pillow's search takes paper for white."""
         codes = _codes(picture)
-        new = np.unique(codes[self.nearest[codes] == self.no_change])
+        new = np.unique(codes[self.nearest[codes] == NO_CHANGE])
         rgb = np.stack([new & 255, new >> 8 & 255, new >> 16], axis=-1).astype(np.float32)
         # |colour - rgb|^2 without |rgb|^2, which is the same for all colours
         self.nearest[new] = (np.square(self.colors).sum(1) - 2 * rgb @ self.colors.T).argmin(1)
         return self.nearest[codes]
-
-
-def _colours(pixels: np.ndarray, most: int) -> np.ndarray:
-    """At most so many colours, (n, 3), for these pixels (N, 3)."""
-    if (pixels == pixels[:, :1]).all():
-        return np.linspace(0, 255, most)[:, None].repeat(3, axis=1)
-    chosen = Image.fromarray(pixels[None].copy()).quantize(most, Image.Quantize.MEDIANCUT)
-    return np.array(chosen.getpalette()).reshape(-1, 3)[:most]
 
 
 def _codes(picture: Image.Image) -> np.ndarray:

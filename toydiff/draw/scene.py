@@ -1,4 +1,4 @@
-"""A scene: the runs that play side by side. The player shows it, the film exports it: the same object."""
+"""A scene: the runs that play side by side, and what is written around them. The player shows it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from torch import Tensor
 
 from toydiff.draw.style import HUES
 from toydiff.trajectory import Trajectory
-
-LONGEST = 1.6  # spacings: where the arrows of a grid are cut
-WEAKEST = 1 / 3  # spacings: the panel with the shortest arrows can still be seen
-EQUAL = 0.8  # spacings: their length when they are to be of equal length
 
 
 class Kind(NamedTuple):
@@ -91,32 +87,14 @@ class Scene:
         return np.asarray(self.pixels(images)).reshape(*many, H, W, C)
 
     @property
+    def moves(self) -> bool:
+        """Whether any panel shows its run."""
+        return any(panel.still is None for panel in self.panels)
+
+    @property
     def framed(self) -> bool:
         """Whether images have a frame in the colour of their particle: where particles are in a panel beside them."""
         return any(panel.images() is None for panel in self.panels)
-
-    def values(self, arrows: Tensor, frame: int, kind: int = 0) -> Tensor:
-        """(A, 2): the arrows of a panel at one frame, in one of the kinds there are. What is not a number is 0."""
-        values = arrows[frame].double().nan_to_num(0, 0, 0)
-        if not self.kinds or self.places is None:
-            return values
-        _, x, value = self.kinds[kind]
-        return x[frame] * self.places + value[frame] * values
-
-    def drawn(self, arrows: Tensor, frame: int, kind: int = 0, equal: bool = False) -> Tensor:
-        """(A, 2): the same as long as they are drawn, in data units. On a grid all panels share one scale: the root
-        mean square of all lengths becomes one spacing, unless the arrows of a panel would vanish."""
-        values, spacing = self.values(arrows, frame, kind), self.spacing
-        if spacing is None:
-            return values
-        length = values.norm(dim=1, keepdim=True).clamp(min=1e-30)
-        if equal:
-            return values * (EQUAL * spacing / length)
-        every = [self.values(panel.arrows, frame, kind) for panel in self.panels if panel.arrows is not None]
-        squares = torch.stack([values.square().sum(1).mean() for values in every])  # of the lengths, in each panel
-        weakest = torch.where(squares > 0, squares, torch.inf).min()
-        usual = spacing / torch.minimum(squares.mean(), weakest / WEAKEST**2).sqrt().clamp(min=1e-30)
-        return values * (LONGEST * spacing / length).clamp(max=usual)
 
     @cached_property
     def hue(self) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -35,7 +34,6 @@ def reverse_scene(experiment: Experiment, model: Model, made_by: str, ways: Sequ
         ),
         data[:GHOST],
         stamp(experiment, " | ".join(words(f"names.{way}") for way in runs), made_by),
-        density=contours(experiment),
     )
 
 
@@ -66,19 +64,12 @@ def forward_scene(experiment: Experiment) -> tuple[Scene, list[float], list[floa
         ),
         data[:GHOST],
         stamp(experiment, words("page.forward"), words("page.no_network")),
-        density=contours(experiment),
     )
     return scene, distance, floor
 
 
 def contours(experiment: Experiment) -> Density:
     """q(x_t), exactly: a mixture of one Gaussian per data point."""
-    names = "dataset", "points", "seed", "schedule", "T", "strength"
-    return _contours(Experiment(**{name: getattr(experiment, name) for name in names}))
-
-
-@lru_cache(maxsize=16)
-def _contours(experiment: Experiment) -> Density:
     times = torch.linspace(0, experiment.T, min(experiment.T + 1, 64)).round().long()
     pictures = field.density(experiment.data(), experiment.noise_schedule(), times, 64, 3.3)
     return Density(times, field.mass_inside(pictures).half())

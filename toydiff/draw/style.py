@@ -57,4 +57,3 @@ THEMES = {"light": LIGHT, "dark": DARK}
 
 SIDE = 288  # of a panel in a film, in points
 MONO = "DejaVu Sans Mono"  # comes with matplotlib, as the default DejaVu Sans does: both have β̃, x̂₀ and σₜ
-HEAT = 0.85  # the strongest heat: the grid and the data still show through

@@ -23,7 +23,7 @@ from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
 from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train
 from toydiff.ui.live import ImageRun, judge
-from toydiff.ui.player import PlayerState
+from toydiff.ui.player import Chosen
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import still
 from toydiff.ui.studio import made, under
@@ -127,7 +127,7 @@ def starts(who: Predictor) -> tuple[Scene, Tensor]:
     return once(who, (), drawn.starts, who.experiment, who.images, who.model, who.name, n)
 
 
-def ends(who: Predictor, noises: Tensor, shown: PlayerState) -> Ends:
+def ends(who: Predictor, noises: Tensor, shown: Chosen) -> Ends:
     """Two start noises as somebody chose them: of `noises` (n, C, H, W) by their numbers or by the ring in the film; or
     those of two images."""
     names = {"noise": words("between.noises"), "real": words("between.moons" if who.moons else "between.images")}
@@ -152,7 +152,7 @@ def off(error: float) -> str:
     return f"{error:.2g}" if error >= LEAST else words("between.less_than", least=LEAST)
 
 
-def _noises(noises: Tensor, shown: PlayerState) -> Ends:
+def _noises(noises: Tensor, shown: Chosen) -> Ends:
     numbers = []
     for column, name, usual in zip(st.columns(2), ("a", "b"), (1, 2), strict=True):
         with column:

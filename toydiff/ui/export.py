@@ -1,54 +1,52 @@
-"""A player with its export: the film as GIF, a strip of moments as PNG, the numbers as NPZ."""
+"""A player with what there is to take home: film and strip are made in the browser, the numbers here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePath
-from typing import Any, NamedTuple, cast
-from weakref import ref
+from typing import Any, NamedTuple
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import RerunException
 
-from toydiff.draw import files
-from toydiff.draw.scene import Scene
+from toydiff.draw.files import numbers
+from toydiff.draw.scene import Density, Scene
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.player import PlayerState, player
+from toydiff.ui.player import Chosen, player
 from toydiff.ui.snapshots import Failed
-from toydiff.ui.studio import made, under
-
-SIZES = {1: 432, 2: 360, 3: 288}  # pixels per panel of a GIF, by the number of panels
+from toydiff.ui.studio import made
 
 
 @st.fragment
 def film_with_export(
-    scene: Scene, *, key: str, name: str, grows: bool = False, lives: bool = False, **options: Any
-) -> PlayerState:
-    """The player, and under it what there is to take home. `name`: of the files; options: of the player.
+    scene: Scene,
+    *,
+    key: str,
+    name: str,
+    grows: bool = False,
+    lives: bool = False,
+    contours: Callable[[], Density] | None = None,
+    **options: Any,
+) -> Chosen:
+    """The player, and under it how the picture was made, and its numbers. `name`: of the files; options: of the player.
     A new pick runs the whole page again; the last one is also in the session, under "<key>-picked".
 
     grows: the film gets new frames while one watches. lives: it is replaced while one watches. Of both, a file of what
     it was before is still worth keeping.
     """
-    shown = player(scene, key=key, follow_end=grows, **options)
-    if shown.picked not in (None, st.session_state.get(f"{key}-picked")):
-        st.session_state[f"{key}-picked"] = shown.picked
+    chosen = player(scene, key=key, name=name, follow_end=grows, contours=contours, **options)
+    if chosen.picked not in (None, st.session_state.get(f"{key}-picked")):
+        st.session_state[f"{key}-picked"] = chosen.picked
         st.rerun()
-    st.caption(scene.stamp)
-    theme = st.context.theme.type or "light"
-    with st.container(horizontal=True, key=f"{key}-export"):
-        of = None if grows or lives else (scene, shown, theme)
-        gif = Kept(f"{name}.gif", "image/gif", ":material/movie:", "export.make")
-        whole, look = _whole_look(scene, shown), _look(scene, shown)
-        draw = cast(Callable[..., bytes], files.gif)
-        what = ref(scene), theme, tuple(whole.items())  # the film of it does not keep the scene
-        made_on_demand(gif, lambda: under(what, draw, scene, theme=theme, **whole), key=f"{key}-gif", of=of)
-        strip = Kept(f"{name}.png", "image/png", ":material/view_column:", "export.strip")
-        made_on_demand(strip, lambda: made(files.strip, scene, theme=theme, **look), key=f"{key}-strip", of=of)
-        numbers = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
-        made_on_demand(numbers, lambda: made(files.numbers, scene), key=f"{key}-npz", of=of)
-    return shown
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-export"):
+        st.caption(scene.stamp)
+        file = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
+        of = None if grows or lives else scene
+        whole = lambda: scene if contours is None else replace(scene, density=contours())  # noqa: E731
+        made_on_demand(file, lambda: made(numbers, whole()), key=f"{key}-npz", of=of)
+    return chosen
 
 
 class Kept(NamedTuple):
@@ -103,21 +101,3 @@ def _want(kept: dict[str, Any], key: str) -> None:
     """Note what is offered. Not a closure: Streamlit would hold its film long after the page."""
     if f"{key}-offered" in kept:
         kept[f"{key}-wanted"] = kept[f"{key}-offered"]
-
-
-def _look(scene: Scene, shown: PlayerState) -> dict[str, Any]:
-    """What is switched on in the player, as options of a film."""
-    kind = shown.kind if shown.kind < len(scene.kinds) else 0
-    layers = {"equal": shown.equal, "particles": shown.particles, "density": shown.density}
-    return {"guess": shown.guess, "kind": kind} | layers
-
-
-def _whole_look(scene: Scene, shown: PlayerState) -> dict[str, Any]:
-    """The same, with what only a moving picture shows."""
-    return _look(scene, shown) | {
-        "trails": shown.trails,
-        "panel": shown.panel,
-        "follow": shown.followed if shown.followed is not None and shown.followed < len(scene.hue) else None,
-        "anatomy": shown.anatomy,
-        "size": SIZES[1 if shown.panel is not None else len(scene.panels)],
-    }

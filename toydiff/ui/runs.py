@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
 import streamlit as st
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from toydiff.draw import scenes
 from toydiff.draw.fields import Truth, answers, field_scene, whole_truth
-from toydiff.draw.scene import Scene
+from toydiff.draw.scene import Density, Scene
 from toydiff.draw.scenes import THREE_WAYS, forward_scene, reverse_scene
 from toydiff.exact import Model
 from toydiff.experiment import Experiment
@@ -95,6 +96,12 @@ def fields(
     after how many steps."""
     best = truth(experiment)
     return shown(name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by))
+
+
+def contours(experiment: Experiment) -> Callable[[], Density]:
+    """Makes the contours of q(x_t), once for all that have the same data and the same schedule."""
+    names = "dataset", "points", "seed", "schedule", "T", "strength"
+    return partial(shared, scenes.contours, Experiment(**{name: getattr(experiment, name) for name in names}))
 
 
 def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:

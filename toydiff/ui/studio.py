@@ -3,9 +3,9 @@
 So the app has its hands free for everybody else, and of two people who want the same picture, one waits for it and
 both have it. While there is no painter yet, whoever asks makes it in place.
 
-What a page shows comes before a strip to take home. What a generator makes, a film, is long: between two of its frames
-the painter makes another picture, if there is one, but a seventh of the time is left for the film. So whoever moves a
-slider does not wait for a whole film of somebody else's, and in a busy class films are finished all the same.
+What a generator makes is long, like somebody's own pictures, which are read one by one: in between the painter makes
+another picture, if there is one, but a seventh of the time is left for what is long. So whoever moves a slider does not
+wait for all of somebody else's pictures, and in a busy class those are read all the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any, ParamSpec, TypeVar, cast
 import streamlit as st
 
 from toydiff import own
-from toydiff.draw import files
 from toydiff.limits import limits
 from toydiff.own import Gone, Own
 from toydiff.settings import Settings
@@ -39,7 +38,6 @@ Made = TypeVar("Made")
 SHELF, ROOM = 16, 80_000_000  # shared pictures: those that are wanted, and those that were made lately; their bytes
 GIVE_UP = 60.0  # seconds without any painter, after which one that has cost a painter is given up
 LOOK = 0.25  # seconds between two looks at the line
-STRIP = 10.0  # seconds that a strip stands behind what pages show: nobody waits for ever
 LONG = 6.0  # seconds: of painters that have been at work on one picture for longer, nobody knows when they are free
 REST = 30.0  # seconds after which a reserve that has nothing to do is let go
 ATTEMPTS = 2  # painters that one picture may cost
@@ -52,18 +50,12 @@ class Order:
         self.make: Callable[[], Any] | None = make  # None: it is made
         maker: object = make.func if isinstance(make, partial) else make
         self.long = isgeneratorfunction(maker)
-        self._behind = time.monotonic() + (STRIP if maker is files.strip else 0)
         self.picture = Answer()
         self.watched = 0  # by so many who wait for it
         self.asked: Answer | None = None  # of a painter; or of whoever makes it in place, the picture itself
         self.since = inf  # when it was begun
         self.attempts = 0
         self.brought: tuple[Own, ...] = ()  # what the painter has to be given
-
-    @property
-    def behind(self) -> bool:
-        """Whether it comes after the others."""
-        return time.monotonic() < self._behind
 
 
 class Studio:
@@ -168,11 +160,9 @@ class Studio:
 
     def _queue(self, order: Order, first: bool = False) -> None:
         self._line.insert(0 if first else len(self._line), order)
-        self._line.sort(key=lambda one: one.behind)
 
     def _hand_out(self) -> None:
         """Give what can be begun to painters."""
-        self._line.sort(key=lambda one: one.behind)
         for order in list(self._line):
             link = self._free(order)
             if link is not None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import streamlit as st
 
-from toydiff.draw.scene import Scene
+from toydiff.draw.scene import Density, Scene
 from toydiff.text import words
 from toydiff.ui.player.packing import pack
 
-__all__ = ["PlayerState", "pack", "player"]
+__all__ = ["Chosen", "pack", "player"]
 
 HERE = Path(__file__).parent
 # Inline JavaScript is one module that cannot import: the files are joined, and share one scope.
 SCRIPTS = (
-    *("../theme", "unpack", "clock", "draw", "layers", "anatomy", "images"),
-    *("panels", "inspector", "controls", "keys", "marks", "player"),
+    *("../theme", "unpack", "clock", "draw", "layers", "anatomy", "images", "panels"),
+    *("inspector", "controls", "keys", "marks", "gif", "sheet", "export", "player"),
 )
-TOGGLES = ("trails", "guess", "anatomy", "equal", "particles", "density")
 LABELS = (
     *("player", "play", "pause", "back", "forward", "frame", "speed"),
     *("trails", "guess", "anatomy", "loop", "model", "noise", "enlarge", "shrink"),
     *("kinds", "equal", "particles", "density", "hint", "inspect", "vector", "angle", "ratio"),
+    *("gif", "gif_help", "strip", "strip_help", "saved", "unsaved"),
 )
 
 _component = st.components.v2.component(
@@ -33,21 +35,11 @@ _component = st.components.v2.component(
     js="\n".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS),
 )
 
-Toggle = bool | Literal["offer"]  # on, absent, or a button that is off at first
 
+class Chosen(NamedTuple):
+    """What somebody has chosen in a film, where the page wants to know."""
 
-class PlayerState(NamedTuple):
-    """What an export must know to show the same picture."""
-
-    trails: bool
-    guess: bool
-    anatomy: bool
     followed: int | None  # the particle, or the image, with a ring
-    panel: int | None  # the one that is enlarged
-    kind: int = 0  # of the scene's arrows
-    equal: bool = False  # arrows of equal length
-    particles: bool = True
-    density: bool = False
     picked: tuple[float, float] | None = None  # the place that was clicked, in data units
 
 
@@ -55,58 +47,65 @@ def player(
     scene: Scene,
     *,
     key: str,
+    name: str = "toydiff",
     autoplay: bool = False,
     loop: bool = True,
-    anatomy: Toggle = False,
-    guess: Toggle = False,
+    offers: Sequence[str] = (),
+    contours: Callable[[], Density] | None = None,
     follow: int | None = None,
     follow_end: bool = False,
     trails: bool = True,
     compact: bool = False,
     marks: str | None = None,
-    density: Toggle = False,
     particles: bool = True,
     pick: bool = False,
-) -> PlayerState:
+    choose: bool = False,
+) -> Chosen:
     """Show a scene. A rerun with the same scene leaves the film alone; a new scene keeps place, speed and toggles.
 
-    guess, anatomy, density: True shows x̂0 / the split of each step / contours of q(x_t), "offer" only has the button.
-    Images become their x̂0, and become the mean before the noise.
+    name: of the files that are taken home.
+    offers: "guess", with x̂0, and "anatomy", with the two parts of each step (of images: the mean before the noise),
+    have a button; contours: density too. They are three quarters of a film: each is sent when it is first switched on.
     follow: the particle that is followed at first; a click follows another one, on an image that one.
     follow_end: for films that grow: who watches the last frame gets the new last frame, and particles glide there.
     marks: the key of a container whose Plotly charts show the current tick as a line.
     particles: False hides them at first; where there are arrows or heat, there is a button.
     pick: a click does not choose a particle but a place, which comes back as `picked`.
+    choose: who is followed comes back as `followed`.
     """
-    shown = PlayerState(
-        trails, guess is True, anatomy is True, follow, None, particles=particles, density=density is True
-    )
+    offered = [*(offers if scene.moves else ()), *(["density"] if contours is not None else ())]
+    asked = dict(st.session_state.get(key) or {}).get("layers") or []  # what was switched on in the browser
+    layers = {layer: layer in asked for layer in offered}
+    if contours is not None and layers["density"]:
+        scene = replace(scene, density=contours())
     labels = {name: words(f"player.{name}") for name in LABELS} | {"clock": words(f"player.clock_{scene.clock}")}
     if not scene.framed:
         labels["player"] = words("player.player_of_images")
     data = pack(
         scene,
-        guess=bool(guess),
-        anatomy=bool(anatomy),
-        density=bool(density),
+        **layers,
         labels=labels,
-        show={name: getattr(shown, name) for name in TOGGLES} | {"loop": loop},
+        file=name,
+        offers=offered,
+        show={"trails": trails, "loop": loop, "particles": particles},
         autoplay=autoplay,
         follow=follow,
         followEnd=follow_end,
         compact=compact,
         marks=marks,
         pick=pick,
+        choose=choose,
     )
-    settings: dict[str, Any] = shown._asdict()
+    usual = {"followed": follow, "picked": None}
     result = _component(
         data=data,
         key=key,
         height="content",
-        default={"settings": settings},
-        on_settings_change=lambda: None,
+        default={"chosen": usual, "layers": []},
+        on_chosen_change=lambda: None,
+        on_layers_change=lambda: None,
     )
-    settings |= result.settings or {}
-    if picked := settings["picked"]:  # JSON makes a list of it, and whole numbers of some
-        settings["picked"] = (float(picked[0]), float(picked[1]))
-    return PlayerState(**settings)
+    chosen: dict[str, Any] = usual | (result.chosen or {})
+    if picked := chosen["picked"]:  # JSON makes a list of it, and whole numbers of some
+        return Chosen(chosen["followed"], (float(picked[0]), float(picked[1])))
+    return Chosen(chosen["followed"])

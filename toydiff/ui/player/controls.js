@@ -1,5 +1,7 @@
 // Buttons, slider and toggles: they tell the player what to do, and show what it does.
 
+const OFFERED = ["guess", "anatomy", "density"]; // where the film has them
+
 class Controls {
   constructor(root, act) {
     this.root = root;
@@ -33,13 +35,12 @@ class Controls {
     this.root.classList.toggle("compact", film.options.compact);
     this.root.classList.toggle("picks", Boolean(film.options.pick));
     for (const button of this.toggles) {
-      const needs = { guess: "x0", anatomy: "mean" }[button.dataset.toggle];
-      button.hidden = Boolean(needs) && !film.panels.some((panel) => panel[needs]);
+      const { toggle } = button.dataset;
+      if (OFFERED.includes(toggle)) button.hidden = !film.options.offers.includes(toggle);
     }
     const layers = film.panels.some((panel) => panel.arrows || panel.heat);
     this.toggle("particles").hidden = !layers || film.particles === 0;
     this.toggle("trails").hidden = !film.framed;
-    this.toggle("density").hidden = !film.density;
     this.toggle("equal").hidden = !film.field?.spacing;
     this.fillKinds(film.field?.kinds ?? []);
   }
@@ -70,7 +71,7 @@ class Controls {
     this.name(this.play, clock.playing ? this.labels.pause : this.labels.play);
     for (const button of this.speeds) button.setAttribute("aria-pressed", Number(button.dataset.speed) === clock.speed);
     for (const button of this.toggles) {
-      button.setAttribute("aria-pressed", on[button.dataset.toggle]);
+      button.setAttribute("aria-pressed", Boolean(on[button.dataset.toggle]));
       // step anatomy draws arrows instead
       if (button.dataset.toggle === "trails") button.disabled = clock.slow || !on.particles;
     }

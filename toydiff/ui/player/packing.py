@@ -59,6 +59,7 @@ def pack(
         "halfWidth": scene.half_width,
         "unit": scene.half_width / UNIT,
         "clock": scene.clock,
+        "stamp": scene.stamp,
         "ticks": scene.ticks[:frames],
         "particles": particles,
         "hue": body.add(scene.hue[:particles].numpy()),

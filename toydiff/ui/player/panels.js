@@ -65,11 +65,7 @@ class Panels {
     this.root.classList.toggle("small", size < SMALL);
     this.root.style.setProperty("--size", `${size}px`);
     const ratio = Math.min(2, window.devicePixelRatio || 1);
-    const crowd = film.particles > CROWD ? 0.75 : 1;
-    const view = { size, ratio, theme, scale: size / (2 * film.halfWidth) };
-    view.radius = crowd * Math.min(5, Math.max(1.7, size / 115));
-    view.mono = getComputedStyle(shown.clock).fontFamily;
-    view.layer = background(view, film);
+    const view = viewOf(film, theme, getComputedStyle(shown.clock).fontFamily, size, ratio);
     for (const { canvas } of this.cards) canvas.width = canvas.height = Math.round(size * ratio); // also clears it
     this.reserveNotes(film, shown.note);
     return view;
@@ -93,6 +89,15 @@ class Panels {
       card.note.textContent = notes[Math.min(frame, notes.length - 1)] ?? "";
     });
   }
+}
+
+// What canvases of one size share.
+function viewOf(film, theme, mono, size, ratio) {
+  const crowd = film.particles > CROWD ? 0.75 : 1;
+  const view = { size, ratio, theme, mono, scale: size / (2 * film.halfWidth) };
+  view.radius = crowd * Math.min(5, Math.max(1.7, size / 115));
+  view.layer = background(view, film);
+  return view;
 }
 
 function clockText(film, tick) {

@@ -1,5 +1,6 @@
 // The player: holds the film and what is shown of it, and draws when, and only when, something changes.
 
+const ON_ITS_WAY = 5000; // ms that a file waits for a layer
 const GLIDE = 300; // ms that particles take from an old film's place to a new film's
 
 function create(shadow) {
@@ -7,6 +8,7 @@ function create(shadow) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const clock = new Clock();
   const state = { clock, on: {}, kind: 0, enlarged: null, followed: null, pinned: null, hovered: null, picked: null };
+  const wanted = new Set(); // layers that have been switched on
   const marks = new Marks();
   const panels = new Panels(root);
   let film = null;
@@ -18,6 +20,7 @@ function create(shadow) {
   let before = null; // when the last picture was drawn, if it was part of a movement
   let written = null; // the frame whose texts are on screen
   let asked = false; // somebody picked a place, and the page has not answered yet
+  let richer = false; // the next film is this one with more layers
   let glide = null; // { from: places of each panel's particles, left: ms }
 
   const act = {
@@ -29,18 +32,14 @@ function create(shadow) {
     speed: (speed) => change(() => (clock.speed = speed)),
     toggle(name) {
       change(() => (state.on[name] = !state.on[name]));
-      if (name !== "loop") report();
+      fetchLayers();
     },
-    kind(kind) {
-      change(() => ((state.kind = kind), (written = null)));
-      report();
-    },
+    kind: (kind) => change(() => ((state.kind = kind), (written = null))),
     enlarge(panel) {
       state.enlarged = state.enlarged === null ? panel : null;
       panels.enlarge(state.enlarged, film.labels);
       view = null;
       change();
-      report();
     },
     escape() {
       if (state.enlarged === null) return false;
@@ -50,6 +49,7 @@ function create(shadow) {
 
   const controls = new Controls(root, act);
   const inspector = new Inspector(root);
+  const exports = new Exports(root, shoot);
   panels.onEnlarge = act.enlarge;
   panels.onTwice = (p) => film.options.pick || act.enlarge(p); // two picks are not a wish to see more
   panels.onPoint = (p, x, y) => {
@@ -78,6 +78,23 @@ function create(shadow) {
     report();
   }
 
+  // A layer that is switched on for the first time has yet to be sent: the same film comes again, with it.
+  function fetchLayers() {
+    const { density, panels, options } = film;
+    const has = { guess: panels.some(({ x0 }) => x0), anatomy: panels.some(({ mean }) => mean), density };
+    const missing = options.offers.filter((name) => state.on[name] && !has[name]);
+    if (!missing.length) return;
+    missing.forEach((name) => wanted.add(name));
+    richer = true;
+    tell("layers", [...wanted]);
+  }
+
+  // Only to pages that ask: to all others it makes no difference.
+  function report() {
+    const { choose, pick } = film.options;
+    if (choose || pick) tell("chosen", { followed: state.followed, picked: state.picked });
+  }
+
   // Which arrow is read: the one under the pointer, or else the one that was clicked.
   function read(which) {
     const before = state.hovered ?? state.pinned;
@@ -100,12 +117,14 @@ function create(shadow) {
     ask();
   }
 
-  function report() {
-    const { trails, guess, anatomy, equal, particles, density } = state.on;
-    const { kind, picked } = state;
-    const followed = state.followed ?? (anatomy ? film.protagonist : null);
-    const panel = state.enlarged;
-    tell("settings", { trails, guess, anatomy, followed, panel, kind, equal, particles, density, picked });
+  // What is shown, for the files to take home: whatever is pressed later, they stay as they were asked for. A layer
+  // that was just switched on belongs to it, and may still be on its way.
+  async function shoot() {
+    for (let ms = 0; richer && ms < ON_ITS_WAY; ms += 50) await new Promise((done) => setTimeout(done, 50));
+    const { enlarged, kind, followed, picked } = state;
+    const moment = { on: { ...state.on }, kind, followed, picked, fresh: 1, inspected: null };
+    const [sans, mono] = [root, panels.cards[0].clock].map((element) => getComputedStyle(element).fontFamily);
+    return { film, theme, moment, enlarged, sans, mono };
   }
 
   // Python's data, at every run of the page: mostly the film that is there already.
@@ -128,7 +147,9 @@ function create(shadow) {
     const shapes = ({ particles, panels }) => JSON.stringify([particles, panels.map(({ shape }) => shape)]);
     const same = old && shapes(old) === shapes(film);
     const grew = film.options.followEnd && clock.playing;
-    glide = same && !grew && !still.matches ? { from: panels.cards.map(({ now }) => now.slice()), left: GLIDE } : null;
+    const moves = same && !grew && !richer && !still.matches;
+    glide = moves ? { from: panels.cards.map(({ now }) => now.slice()), left: GLIDE } : null;
+    richer = false;
     if (old?.particles !== film.particles) state.followed = film.options.follow;
     if (state.enlarged >= film.panels.length) state.enlarged = null;
     if (!old) Object.assign(state.on, film.options.show);
@@ -139,6 +160,7 @@ function create(shadow) {
     panels.fill(film);
     controls.fill(film);
     inspector.fill(film);
+    exports.fill(film);
     panels.enlarge(state.enlarged, film.labels);
     seekNew(old);
     view = written = null;

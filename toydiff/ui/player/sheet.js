@@ -1,0 +1,208 @@
+// Pictures to take home, drawn by what draws the panels on the page. Lengths are points: a panel is SIDE of them wide.
+// `shot` is what is shown when somebody asks: { film, theme, moment, enlarged, sans, mono }.
+
+const SIDE = 288;
+const [EDGE, SPACE] = [10, 8]; // the border, and between two panels. Three panels: 900
+const HEAD = 42; // the title and the formula above a panel
+const [TITLE, FORMULA, TICK, NOTE, STAMP] = [12.5, 10.5, 15, 10, 9.5]; // font sizes
+const SIZES = { 1: 432, 2: 360, 3: 288 }; // pixels per panel of a film, by the number of panels
+const [COLUMN, ABOVE, LARGE, SMALLER, SIGNED] = [220, 44, 20, 16, 17]; // of a strip: its titles, clocks, font sizes
+const LEADING = 1.35; // from one line to the next, in font sizes
+const CORNER = 9;
+
+// One panel on a canvas of its own, at any frame.
+class Cell {
+  constructor(shot, panel, view) {
+    Object.assign(this, { shot, panel, view, cache: {}, now: new Float32Array(panel.size) });
+    this.ctx = paperOf(view.size, view.size);
+  }
+
+  draw(frame, reach) {
+    const { film, moment } = this.shot;
+    place(this.panel, frame, false, moment.on.guess, this.now);
+    drawPanel(this.ctx, this.view, film, this.panel, this.now, { ...moment, position: frame, reach }, this.cache);
+    return this.ctx.canvas;
+  }
+}
+
+class Sheet {
+  constructor(shot, panels, size) {
+    const { film, theme, mono } = shot;
+    Object.assign(this, { ...shot, size, unit: size / SIDE });
+    this.view = viewOf(film, theme, mono, size, 1);
+    this.cells = panels.map((panel) => new Cell(shot, panel, this.view));
+    this.pen = document.createElement("canvas").getContext("2d"); // to measure texts with
+  }
+
+  // An empty sheet, as large as that.
+  open(width, height) {
+    this.width = width;
+    this.ctx = paperOf(Math.round(width * this.unit), Math.round(height * this.unit));
+    this.fill(0, 0, width + 1, height + 1, this.theme.page); // to the last pixel, after rounding
+  }
+
+  fill(x, y, width, height, colour) {
+    this.ctx.fillStyle = colour;
+    this.ctx.fillRect(...[x, y, width, height].map((length) => length * this.unit));
+  }
+
+  // The paper of a panel, with its upper left corner there.
+  card(x, y, height) {
+    const { ctx, unit, theme } = this;
+    ctx.beginPath();
+    ctx.roundRect(x * unit, y * unit, SIDE * unit, height * unit, CORNER * unit);
+    ctx.fillStyle = theme.paper;
+    ctx.strokeStyle = theme.axis;
+    ctx.lineWidth = unit;
+    ctx.fill();
+    ctx.stroke();
+  }
+
+  // The panels at a frame: their canvases.
+  drawn(frame) {
+    const { film, moment, view } = this;
+    const reach = film.field && aim(film, view, moment.kind, moment.on.equal, frame);
+    return this.cells.map((cell) => cell.draw(frame, reach));
+  }
+
+  paste(canvas, x, y) {
+    this.ctx.drawImage(canvas, Math.round(x * this.unit), Math.round(y * this.unit));
+  }
+
+  font(size, { weight = 400, family = this.sans } = {}) {
+    return `${weight} ${size * this.unit}px ${family}`;
+  }
+
+  // Lines of text, the first one's baseline at (x, y).
+  write(lines, x, y, size, { colour = this.theme.ink, align = "left", ...font } = {}) {
+    const { ctx, unit } = this;
+    ctx.font = this.font(size, font);
+    ctx.fillStyle = colour;
+    ctx.textAlign = align;
+    ctx.textBaseline = "alphabetic";
+    lines.forEach((line, i) => ctx.fillText(line, x * unit, (y + i * LEADING * size) * unit));
+  }
+
+  // The text in lines no wider than `room`, longer words in pieces; of too many, the last one ends in an ellipsis.
+  wrapped(text, room, size, { most = Infinity, ...font } = {}) {
+    this.pen.font = this.font(size, font);
+    const fits = (line) => this.pen.measureText(line).width <= room * this.unit;
+    const lines = [];
+    for (let word of text.split(" ").filter(Boolean)) {
+      const line = lines.length ? `${lines.at(-1)} ${word}` : word;
+      if (lines.length && fits(line)) {
+        lines[lines.length - 1] = line;
+        continue;
+      }
+      for (let piece = beginning(word, fits); piece !== word; piece = beginning(word, fits)) {
+        lines.push(piece);
+        word = word.slice(piece.length);
+      }
+      lines.push(word);
+    }
+    if (lines.length <= most) return lines;
+    const rest = lines.slice(most - 1).join(" ");
+    return [...lines.slice(0, most - 1), `${beginning(rest, (line) => fits(`${line}…`))}…`];
+  }
+
+  // How much room the longest of some texts takes.
+  tall(texts, room, size) {
+    const lines = Math.max(0, ...[...new Set(texts)].map((text) => this.wrapped(text, room, size).length));
+    return lines && lines * LEADING * size + 6;
+  }
+
+  pixels() {
+    const { width, height } = this.ctx.canvas;
+    return this.ctx.getImageData(0, 0, width, height);
+  }
+}
+
+// As much of a text as fits; one letter, at least.
+function beginning(text, fits) {
+  const letters = [...text];
+  while (letters.length > 1 && !fits(letters.join(""))) letters.pop();
+  return letters.join("");
+}
+
+// What plays, side by side, with everything that is written around it.
+class FilmSheet extends Sheet {
+  constructor(shot) {
+    const panels = shot.film.panels.filter((_, p) => shot.enlarged === null || p === shot.enlarged);
+    super(shot, panels, SIZES[panels.length] ?? SIDE);
+    const width = 2 * EDGE + panels.length * (SIDE + SPACE) - SPACE;
+    const notes = panels.flatMap((panel) => panel.notes);
+    const below = Math.max(CORNER, this.tall(notes, SIDE - 18, NOTE));
+    this.floor = EDGE + HEAD + SIDE; // where the panels stand
+    this.stamp = this.wrapped(this.film.stamp, width - 2 * EDGE, STAMP);
+    this.open(width, this.floor + below + EDGE + this.tall([this.film.stamp], width - 2 * EDGE, STAMP));
+    this.write(this.stamp, EDGE + 2, this.floor + below + 6 + STAMP, STAMP, { colour: this.theme.faint });
+    this.left = (p) => EDGE + p * (SIDE + SPACE);
+    panels.forEach((panel, p) => {
+      this.card(this.left(p), EDGE, HEAD + SIDE + below);
+      const clock = Math.max(...this.film.ticks.map((tick) => this.clockRoom(tick)));
+      const title = this.wrapped(panel.title, SIDE - 27 - clock, TITLE, { most: 1, weight: 700 });
+      this.write(title, this.left(p) + 9, EDGE + 19, TITLE, { weight: 700 });
+      const formula = this.wrapped(panel.formula, SIDE - 18, FORMULA, { most: 1 });
+      this.write(formula, this.left(p) + 9, EDGE + 35, FORMULA, { colour: this.theme.faint });
+    });
+    this.still = this.pixels(); // what does not move, once
+  }
+
+  clockRoom(tick) {
+    this.pen.font = this.font(TICK, { weight: 700, family: this.mono });
+    return this.pen.measureText(clockText(this.film, tick)).width / this.unit;
+  }
+
+  // The picture at a frame.
+  picture(frame) {
+    this.ctx.putImageData(this.still, 0, 0);
+    this.drawn(frame).forEach((canvas, p) => {
+      const { panel } = this.cells[p];
+      const x = this.left(p);
+      this.paste(canvas, x, EDGE + HEAD);
+      const clock = panel.still ? "" : clockText(this.film, this.film.ticks[frame]); // it has no time
+      this.write([clock], x + SIDE - 9, EDGE + 20, TICK, { weight: 700, family: this.mono, align: "right" });
+      const note = panel.notes[Math.min(frame, panel.notes.length - 1)] ?? "";
+      this.write(this.wrapped(note, SIDE - 18, NOTE), x + 9, this.floor + 3 + NOTE, NOTE, { colour: this.theme.faint });
+    });
+    return this.pixels();
+  }
+}
+
+// For a slide: a row per panel, a column per moment.
+class StripSheet extends Sheet {
+  constructor(shot, frames) {
+    const { panels } = shot.film;
+    const quiet = { ...shot.moment, followed: null, on: { ...shot.moment.on, trails: false, anatomy: false } };
+    super({ ...shot, moment: quiet }, panels, SIDE);
+    const width = COLUMN + frames.length * (SIDE + SPACE) - SPACE + EDGE;
+    const bottom = ABOVE + panels.length * (SIDE + SPACE) - SPACE;
+    this.open(width, bottom + EDGE + this.tall([this.film.stamp], width - 2 * EDGE, SIGNED));
+    const stamp = this.wrapped(this.film.stamp, width - 2 * EDGE, SIGNED);
+    this.write(stamp, EDGE, bottom + 8 + SIGNED, SIGNED, { colour: this.theme.faint });
+    const top = (row) => ABOVE + row * (SIDE + SPACE);
+    panels.forEach(({ title, formula }, row) => {
+      const lines = this.wrapped(title, COLUMN - 2 * EDGE, LARGE, { most: 4, weight: 700 });
+      this.write(lines, EDGE, top(row) + 8 + LARGE, LARGE, { weight: 700 });
+      const below = top(row) + 12 + LEADING * LARGE * lines.length + SMALLER;
+      const more = this.wrapped(formula, COLUMN - 2 * EDGE, SMALLER, { most: 5 });
+      this.write(more, EDGE, below, SMALLER, { colour: this.theme.faint });
+    });
+    frames.forEach((frame, column) => {
+      const x = COLUMN + column * (SIDE + SPACE);
+      const clock = clockText(this.film, this.film.ticks[frame]);
+      this.write([clock], x + SIDE / 2, 30, 24, { weight: 700, family: this.mono, align: "center" });
+      this.drawn(frame).forEach((canvas, row) => {
+        this.card(x, top(row), SIDE);
+        this.paste(canvas, x, top(row));
+      });
+    });
+  }
+}
+
+// A canvas of so many pixels that is read again and again: its context.
+function paperOf(width, height) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height];
+  return canvas.getContext("2d", { willReadFrequently: true });
+}
