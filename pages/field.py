@@ -9,9 +9,9 @@ from toydiff.draw.fields import MIDDLE
 from toydiff.text import prose, words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import Snapshot
+from toydiff.ui.live import Race, Snapshot
 from toydiff.ui.race import race
-from toydiff.ui.runs import fields, truth
+from toydiff.ui.runs import contours, fields, truth
 
 NAMES = words("field.told"), words("field.not_told")
 
@@ -36,7 +36,7 @@ def watch(old: Snapshot) -> None:
         key="field",
         name=f"toydiff-field-{shown.dataset}",
         autoplay=True,
-        density="offer",
+        contours=contours(shown),
         particles=False,
         marks="error",
         lives=True,
@@ -59,14 +59,12 @@ page.say("field", "error", start=prose("field", "error-noise" if len(middle) els
 
 page.say("field", "no-time")
 told = replace(experiment.training, network="mlp")
-race("time", told, replace(told, network="mlp-no-time"), NAMES)
-pair = state.races()["time"]
-both = replace(pair.experiments[0], **looks)  # which may be of older settings
+pair = race("time", told, replace(told, network="mlp-no-time"), NAMES)
 
 
-@st.fragment(run_every=state.every(pair.snapshot(), 3.0))
-def watch_pair() -> None:
+def watch_pair(pair: Race) -> None:
     networks, steps = pair.predictors()
+    both = replace(pair.experiments[0], **looks)  # which may be of older settings
     made_by = words("page.network", steps=f"{steps:,}")
     scene, errors = fields("fields", both, (pair, steps), dict(zip(NAMES, networks, strict=True)), made_by)
     name = f"toydiff-no-time-{both.dataset}"
@@ -76,6 +74,7 @@ def watch_pair() -> None:
         st.plotly_chart(chart, key="pair", config={"displayModeBar": False}, alt=words("charts.error_alt"))
 
 
-page.say("field", "one-field")
-watch_pair()
+if pair is not None:
+    page.say("field", "one-field")
+    st.fragment(watch_pair, run_every=state.every(pair.snapshot(), 3.0))(pair)
 page.link("target", words("page.next_target"))

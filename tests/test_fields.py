@@ -81,9 +81,12 @@ def test_a_long_run_is_thinned_from_T_to_0():
 def test_the_page_shows_an_untrained_network_beside_the_exact_field():
     at = fine(open_page("field", **FAST))
     shown = at.main.get("bidi_component")
-    assert len(shown) == 3  # the field, the race, the race's fields
-    for section in ("question", "read", "words", "error", "no-time", "one-field"):
+    assert len(shown) == 1  # the field: the race has not begun
+    for section in ("question", "read", "words", "error", "no-time"):
         assert says(at, "field", section), section
+    press(at, "time-one")
+    assert len(at.main.get("bidi_component")) == 3  # and the race, and its fields
+    assert says(at, "field", "one-field")
 
 
 def press(at, key):
@@ -128,5 +131,7 @@ def test_the_race_may_be_of_another_T_than_the_field(trained, T):
     at = press(fine(open_page("field", **NET)), trained)
     at.query_params["T"] = str(T)
     fine(at.run())
+    if trained == "one":
+        press(at, "time-one")  # the race, of which nothing was there before
     frames = [len(unpacked(shown.proto.bytes).header["ticks"]) for shown in at.main.get("bidi_component")]
     assert (frames[0], frames[2]) == ((11, T + 1) if trained == "one" else (T + 1, 11))

@@ -157,6 +157,8 @@ def test_the_chart_of_a_race_that_has_not_begun_has_few_labels(value):
 # ---------------------------------------------------------------- on a page
 
 NAMES = ("With t", "Without t")
+NETWORKS = ("mlp", "mlp-no-time")
+SETTINGS = Experiment(points=100, T=10, width=8, depth=1, batch=16)
 SCRIPT = f"""
 from dataclasses import replace
 import streamlit as st
@@ -190,6 +192,10 @@ def race_of(at: AppTest) -> Race:
     return at.session_state["session"].races["time"]
 
 
+def begun(at: AppTest) -> bool:
+    return "time" in at.session_state["session"].races
+
+
 def press(at: AppTest, key: str) -> AppTest:
     return fine(at.button(key=key).click().run())
 
@@ -208,12 +214,21 @@ def numbers(at: AppTest, name: str) -> list[str]:
     return [metric.value for metric in at.metric if metric.label == words(name)]
 
 
-def test_it_opens_with_both_networks_untrained():
+def test_nothing_is_computed_before_somebody_starts_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(live.Link, "ask", lambda link, what, *more: asked.append(what))
     at = opened()
-    assert race_of(at).experiments == (
-        Experiment(points=100, T=10, width=8, depth=1, batch=16),
-        Experiment(points=100, T=10, width=8, depth=1, batch=16, network="mlp-no-time"),
-    )
+    assert not begun(at) and asked == []
+    assert [info.value for info in at.info] == [words("race.waits", first=NAMES[0], second=NAMES[1])]
+    assert at.button(key="time-go").label == words("train.start")
+    assert at.button(key="time-reset").disabled
+    assert not at.main.get("bidi_component") and not at.get("plotly_chart")
+
+
+def test_it_begins_with_both_networks_untrained():
+    at = opened()
+    at.session_state["session"].races["time"] = Race(*(replace(SETTINGS, network=name) for name in NETWORKS))
+    at = fine(at.run())
     assert [panel["title"] for panel in film(at).header["panels"]] == list(NAMES)
     assert film(at).header["ticks"] == [0]
     assert numbers(at, "train.loss") == ["–", "–"]
@@ -226,6 +241,7 @@ def test_it_opens_with_both_networks_untrained():
 
 def test_one_step_is_one_step_of_both():
     at = opened()
+    assert not begun(at)
     for step in (1, 2, 3):
         press(at, "time-one")
         assert [len(lane.losses) for lane in race_of(at).snapshot().lanes] == [step, step]
@@ -250,8 +266,11 @@ def test_start_pause_reset():
     press(at, "time-go")
     press(at, "time-reset")
     assert not race.running
+    assert not begun(at)
+    assert at.info
+    press(at, "time-one")
     assert race_of(at) is not race
-    assert race_of(at).step == 0
+    assert race_of(at).step == 1
 
 
 def test_it_goes_on_while_another_page_is_read():
@@ -284,6 +303,7 @@ def test_new_settings_before_the_first_step_are_simply_used():
     at = opened()
     fine(at.number_input(key="control-seed").set_value(3).run())
     assert not at.warning
+    press(at, "time-one")
     assert [experiment.seed for experiment in race_of(at).experiments] == [3, 3]
 
 
@@ -301,9 +321,11 @@ def test_changed_settings_then_a_fresh_start():
     at, race = changed()
     press(at, "time-fresh")
     assert not at.warning
+    assert not begun(at)
+    press(at, "time-one")
     assert race_of(at) is not race
     assert [experiment.seed for experiment in race_of(at).experiments] == [3, 3]
-    assert race_of(at).step == 0
+    assert race_of(at).step == 1
 
 
 def test_changed_settings_then_back_to_the_old_ones():
@@ -322,7 +344,7 @@ def test_settings_that_training_does_not_depend_on_change_nothing():
 
 
 def test_an_exploding_loss_is_explained():
-    at = opened(lr=1000, width=32, depth=2)
+    at = press(opened(lr=1000, width=32, depth=2), "time-one")
     race_of(at).advance(30)
     fine(at.run())
     lanes = dict(zip(NAMES, race_of(at).snapshot().lanes, strict=True))

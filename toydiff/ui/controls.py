@@ -59,39 +59,42 @@ def control(field: str) -> None:
 
 
 def training_buttons(
-    training: Run | ImageRun | Race,
-    now: Snapshot | RaceSnapshot,
-    fresh: Callable[[], object] = state.fresh_run,
+    training: Run | ImageRun | Race | None,
+    now: Snapshot | RaceSnapshot | None,
+    fresh: Callable[[], Run | ImageRun | Race] = state.fresh_run,
+    reset: Callable[[], object] | None = None,
     key: str = "",
 ) -> None:
-    """Start or pause, one step, reset, which asks for a `fresh` one; and a sentence for what went wrong on the server.
-    `key`: what the keys of the buttons begin with."""
-    stopped = now.diverged_at is not None
+    """Start or pause, one step, reset; and a sentence for what went wrong on the server. None: there is no training
+    yet, and whoever starts it gets a `fresh` one. reset: where that is not a fresh one. `key`: what the keys of the
+    buttons begin with."""
+    running, step = (now.running, now.step) if now is not None else (False, 0)
+    stopped = now is not None and now.diverged_at is not None
     may = say_if_not_allowed()
-    if now.problem is not None:
-        st.error(now.problem.sentence)
-    if now.moving and not now.running:
-        training.pause(0)  # whoever stopped it may have gone before there was a picture
-    if now.lost is not None:
-        st.warning(words("live.lost", steps=f"{now.lost:,}"))
+    if training is not None and now is not None:
+        if now.problem is not None:
+            st.error(now.problem.sentence)
+        if now.moving and not running:
+            training.pause(0)  # whoever stopped it may have gone before there was a picture
+        if now.lost is not None:
+            st.warning(words("live.lost", steps=f"{now.lost:,}"))
     with st.container(horizontal=True):
-        label = "pause" if now.running else "resume" if now.step else "start"
-        icon = ":material/pause:" if now.running else ":material/play_arrow:"
-        off = stopped or not (may or now.running)
+        label = "pause" if running else "resume" if step else "start"
+        icon = ":material/pause:" if running else ":material/play_arrow:"
+        off = stopped or not (may or running)
         if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=off, key=f"{key}go"):
-            if now.running:
+            if training is not None and running:
                 training.pause(PATIENCE)
             else:
-                state.only(training).start()
+                state.only(training or fresh()).start()
             st.rerun()
         one = words("train.one")
-        if st.button(one, icon=":material/skip_next:", disabled=now.running or stopped or not may, key=f"{key}one"):
+        if st.button(one, icon=":material/skip_next:", disabled=running or stopped or not may, key=f"{key}one"):
             with suppress(Failed):  # the snapshot says why
-                state.only(training).advance(1)
+                state.only(training or fresh()).advance(1)
             st.rerun()
-        reset = words("train.reset")
-        if st.button(reset, icon=":material/restart_alt:", disabled=now.step == 0, key=f"{key}reset"):
-            fresh()
+        if st.button(words("train.reset"), icon=":material/restart_alt:", disabled=step == 0, key=f"{key}reset"):
+            (reset or fresh)()
             st.rerun()
 
 

@@ -18,19 +18,29 @@ from toydiff.ui.live import SAMPLES, Race, RaceSnapshot
 from toydiff.ui.runs import best_loss
 
 
-def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]) -> RaceSnapshot:
+def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]) -> Race | None:
     """Two networks, always after the same number of steps, with the same x_T and z behind their samples.
 
-    key: of this race in the session; names: of the networks. Returns the race as it is now.
+    key: of this race in the session; names: of the networks. Returns the race, perhaps of older settings; None until
+    somebody starts it: a class that only reads the page keeps no worker busy.
     """
     experiments = first.training, second.training
-    running = state.current_race(key, *experiments)
-    now = running.snapshot()
-    training_buttons(running, now, lambda: state.fresh_race(key, *experiments), f"{key}-")
+    running = state.races().get(key)
+    now = running.snapshot() if running is not None else None
+    training_buttons(
+        running,
+        now,
+        lambda: state.fresh_race(key, *experiments),
+        lambda: state.end_race(key),
+        f"{key}-",
+    )
+    if running is None or now is None:
+        st.info(words("race.waits", first=names[0], second=names[1]), icon=":material/sports_score:")
+        return None
     _changed(key, running.experiments, experiments)
     # while it trains, this part of the page comes again every second
     st.fragment(_watch, run_every=state.every(now))(key, running, names, now)
-    return now
+    return running
 
 
 def _changed(key: str, old: tuple[Experiment, ...], new: tuple[Experiment, ...]) -> None:
@@ -41,7 +51,7 @@ def _changed(key: str, old: tuple[Experiment, ...], new: tuple[Experiment, ...])
     st.warning(words("race.changed", changed=page.difference(*pair)))
     with st.container(horizontal=True):
         if st.button(words("train.fresh"), type="primary", key=f"{key}-fresh"):
-            state.fresh_race(key, *new)
+            state.end_race(key)
             st.rerun()
         if st.button(words("train.back"), key=f"{key}-back"):
             state.change(**page.differing(*pair))

@@ -179,20 +179,17 @@ def races() -> dict[str, Race]:
     return session().races
 
 
-def current_race(key: str, *experiments: Experiment) -> Race:
-    """The race of that name, perhaps of older settings; a fresh one if there is nothing to lose."""
-    old = races().get(key)
-    if old is None or (old.step == 0 and old.experiments != experiments):
-        return fresh_race(key, *experiments)
-    return old
-
-
 def fresh_race(key: str, *experiments: Experiment) -> Race:
     """A new race of these experiments, at step 0, in place of the old one of that name."""
-    if key in races():
-        races()[key].running = False
+    end_race(key)
     races()[key] = Race(*experiments, alive=_watched())
     return races()[key]
+
+
+def end_race(key: str) -> None:
+    """Forget the race of that name, if there is one."""
+    if key in races():
+        races().pop(key).running = False
 
 
 def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0) -> float | None:
