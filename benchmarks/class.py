@@ -48,7 +48,7 @@ SAMPLE = 10.0  # seconds between two looks at the memory in a soak
 OPEN = ("home", "forward", "train", "reverse", "field")  # the pages that a class walks through
 CLICKS = ("start", "pause", "go on", "control", "back", "page")  # the acts that count as clicks; files are apart
 ROWS, DIFFERENT, CELLS, LETTERS = 1_000_000, 5, 3, 15  # of the worst table
-KINDS = {"strip": b"\x89PNG", "numbers": b"PK", "gif": b"GIF89a"}  # what a file begins with
+NPZ = b"PK"  # what such a file begins with
 
 
 async def start(student: Student, rng: Random) -> None:
@@ -86,28 +86,20 @@ async def turn(student: Student, rng: Random) -> None:
     await _turn(student, rng.choice([page for page in OPEN if page != student.page]))
 
 
-async def strip(student: Student, rng: Random) -> None:
-    """Take a picture home."""
-    await _press(student, rng, "export", strip="make strip")
-    await _download(student, rng, "strip", "PNG")
+async def film(student: Student, rng: Random) -> None:
+    """Take a GIF or a strip home. The student's own browser makes it: nobody here has anything to do with it."""
 
 
 async def numbers(student: Student, rng: Random) -> None:
     """Take the numbers home."""
     await _press(student, rng, "export", numbers="make numbers")
-    await _download(student, rng, "numbers", "NPZ")
-
-
-async def gif(student: Student, rng: Random) -> None:
-    """Make a GIF, and take it home."""
-    await _press(student, rng, "export", make="make gif")
-    await _download(student, rng, "gif", "GIF")
+    await _download(student, rng)
 
 
 Act = Callable[[Student, Random], Awaitable[None]]
 MIXES: dict[str, dict[Act, float]] = {
     "train": {doubt: 4, pause: 1},  # everybody trains all the time
-    "class": {pause: 2, change: 4, turn: 3, strip: 2, numbers: 1, gif: 0.5},
+    "class": {pause: 2, change: 4, turn: 3, film: 2.5, numbers: 1},
 }
 
 
@@ -170,9 +162,9 @@ def _missing(student: Student, what: str) -> None:
     student.notes.errors["missing", f"{what} on {student.page}"] += 1
 
 
-async def _download(student: Student, rng: Random, act: str, kind: str) -> None:
-    """A file of this kind that has been made, or will be there in a moment."""
-    begins, end = words("export.save_file", kind=kind, size="").split("(")[0], perf_counter() + MOMENT
+async def _download(student: Student, rng: Random) -> None:
+    """Numbers that have been made, or will be there in a moment."""
+    begins, end = words("export.save_file", kind="NPZ", size="").split("(")[0], perf_counter() + MOMENT
     found: list[DownloadButton] = []
     while not found and perf_counter() < end:
         buttons = [button for button in student.controls() if isinstance(button, DownloadButton)]
@@ -180,14 +172,14 @@ async def _download(student: Student, rng: Random, act: str, kind: str) -> None:
         if not found:
             await asyncio.sleep(LOOK / 10)
     try:
-        content = await student.download(rng.choice(found), act) if found else b""
+        content = await student.download(rng.choice(found), "numbers") if found else b""
     except OSError as error:
-        student.notes.errors["export", f"{act}: {error!r}"] += 1
+        student.notes.errors["export", repr(error)] += 1
         return
-    if content.startswith(KINDS[act]):
-        student.notes.files[act] += 1
+    if content.startswith(NPZ):
+        student.notes.files["numbers"] += 1
     else:
-        student.notes.errors["export", f"{act}: {content[:20]!r}"] += 1
+        student.notes.errors["export", repr(content[:20])] += 1
 
 
 def bare(seconds: float) -> float:
