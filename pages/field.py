@@ -24,7 +24,7 @@ shown = replace(run.experiment, **looks)
 best = truth(shown)
 
 
-@st.fragment(run_every=state.every(now, 2.0))
+@st.fragment(run_every=state.every(now, 2.0, state.FIELDS))
 def watch(old: Snapshot) -> None:
     state.follow(old, run.snapshot())
     page.say_if_exploded(run)
@@ -76,5 +76,5 @@ def watch_pair(pair: Race) -> None:
 
 if pair is not None:
     page.say("field", "one-field")
-    st.fragment(watch_pair, run_every=state.every(pair.snapshot(), 3.0))(pair)
+    st.fragment(watch_pair, run_every=state.every(pair.snapshot(), 3.0, state.FIELDS))(pair)
 page.link("target", words("page.next_target"))

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from tests.test_pages import FAST, NET, experiment, fine, open_page, says, texts
+from tests.test_pages import FAST, NET, experiment, film, fine, open_page, says, texts
 from tests.test_player import unpacked
+from toydiff.draw import scenes
 from toydiff.draw.fields import ARROWS, Truth, answers, field_scene
 from toydiff.experiment import Experiment
 from toydiff.field import next_step
@@ -135,3 +136,15 @@ def test_the_race_may_be_of_another_T_than_the_field(trained, T):
         press(at, "time-one")  # the race, of which nothing was there before
     frames = [len(unpacked(shown.proto.bytes).header["ticks"]) for shown in at.main.get("bidi_component")]
     assert (frames[0], frames[2]) == ((11, T + 1) if trained == "one" else (T + 1, 11))
+
+
+@pytest.mark.parametrize("page", ["forward", "reverse", "field"])
+def test_contours_are_not_computed_before_somebody_wants_to_see_them(page, monkeypatch):
+    def never(_: Experiment) -> None:
+        raise AssertionError("nobody has asked")
+
+    monkeypatch.setattr(scenes, "contours", never)
+    at = fine(open_page(page, **FAST))
+    first = film(at)
+    assert "density" in first.header["options"]["offers"]
+    assert "density" not in first.header

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tests.test_live import PACE, ROOT, SMALL
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.limits import limits
-from toydiff.ui import pipe, workshop
+from toydiff.ui import job, pipe, workshop
 from toydiff.ui.job import Job
 from toydiff.ui.lanes import Order, Pace
 from toydiff.ui.snapshots import Checkpoint, Record, Snapshot, Trouble, Update
@@ -112,6 +113,28 @@ def test_checkpoints_come_by_themselves():
         watched.job.work()
     steps = [point.step for point in watched.look()[0].checkpoints]
     assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("company", [0, job.CROWD])
+def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    watched = Watched(order(pace=PACE._replace(refresh=0.1)))
+    watched.job.start()
+    watched.job.company = company
+    bite, seconds = watched.job._bite, {True: 0.0, False: 0.0}  # of pictures, and of training
+
+    def bitten() -> None:
+        drawing = watched.job._drawing is not None
+        bite()
+        clock.now += 0.02
+        seconds[drawing] += 0.02
+
+    monkeypatch.setattr(watched.job, "_bite", bitten)
+    while len(watched.job._marks) < 5:
+        watched.job.work(0.02)
+    share = seconds[True] / sum(seconds.values())
+    assert share < 1 / job.LONGER if company else share > 1 / 2
 
 
 def test_checkpoints_are_thinned_and_both_ends_are_kept():

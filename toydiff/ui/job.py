@@ -17,7 +17,8 @@ from toydiff.ui.pipe import packed, unpacked
 from toydiff.ui.snapshots import Checkpoint, Trouble, Update
 
 SLICE = 0.05  # seconds of work before it is another's turn
-CROWD = 4  # others that train: from then on pictures are fewer
+CROWD = 4  # others that train: from then on pictures are fewer,
+LONGER = 3  # and between two of them it trains for so many times as long as the last one took
 
 
 class Job:
@@ -43,7 +44,8 @@ class Job:
         self._marks: list[tuple[int, float]] = []  # step and seconds of each checkpoint
         self._fresh: list[tuple[Checkpoint, ...]] = []  # those nobody has heard of: at each moment one of every lane
         self._todo, self._look_then = 0, False  # steps that were asked for, and whether a picture was
-        self._drawing: Iterator[None] | None = None  # a picture half done
+        self._drawing: Iterator[None] | None = None  # a picture half done,
+        self._cost = 0.0  # and the seconds of work on it, or on the last one
         self._moved = False  # has it made a step, here or before?
         if order.saved is not None:
             self._load(order.saved)
@@ -131,9 +133,11 @@ class Job:
         began = now = time.monotonic()
         trained, steps = 0.0, 0
         while self.wants and (now == began or now - began < seconds):
-            first, before, counted = self.step, now, bool(self._marks)
+            first, before, counted, drawing = self.step, now, bool(self._marks), self._drawing is not None
             self._bite()
             now = time.monotonic()
+            if drawing:
+                self._cost += now - before
             if counted:  # the picture of the untrained network is not training time
                 self._seconds += now - before
             if self.step > first:
@@ -219,7 +223,8 @@ class Job:
         refresh, newest = self._pace.refresh * self._lanes[0].refresh, self._marks[-1][1]
         # the very first seconds are the most exciting ones: two pictures more; in a crowd, which shares the time, one
         early = newest < refresh and (self.company < CROWD or not newest)
-        return self._seconds - newest >= (refresh / 3 if early else refresh)
+        rest = LONGER * self._cost if self.company >= CROWD else 0.0
+        return self._seconds - newest >= max(refresh / 3 if early else refresh, rest)
 
     def _advance(self, n: int) -> None:
         """n steps in every lane. Where the loss of one explodes, all stop at that step."""
@@ -240,7 +245,7 @@ class Job:
     def _look(self) -> None:
         """Begin a picture, unless there is one of this step."""
         if self._drawing is None and not (self._marks and self._marks[-1][0] == self.step):
-            self._drawing = self._drawn()
+            self._drawing, self._cost = self._drawn(), 0.0
 
     def _drawn(self) -> Iterator[None]:
         pictures = []

@@ -25,7 +25,8 @@ from toydiff.ui.sessions import Session, room
 from toydiff.ui.tab import tab
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
-LOOKS = 15  # at trainings, a second, of all sessions: so many cost half a core
+LOOKS = 10  # at trainings, a second, of all sessions: so many cost a third of a core,
+FIELDS = 3  # and so many, each at a new field, the best part of one
 IMAGE_RUNS = 3  # trainings on images that a session keeps
 BROUGHT, ROOM = 8, 100_000_000  # sets of data of one's own that a session keeps, and their bytes
 
@@ -192,9 +193,9 @@ def end_race(key: str) -> None:
         races().pop(key).running = False
 
 
-def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0) -> float | None:
+def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0, looks: int = LOOKS) -> float | None:
     """Seconds between two looks at a training, longer where many train at once; None where nothing moves."""
-    return seconds * max(1.0, live.load().running / LOOKS) if now.moving else None
+    return seconds * max(1.0, live.load().running / looks) if now.moving else None
 
 
 def follow(old: Snapshot | RaceSnapshot, new: Snapshot | RaceSnapshot) -> None:
