@@ -408,7 +408,8 @@ def test_two_networks_race_and_go_on_behind_another_page(visit):
     metrics = view.page.get_by_test_id("stMetricValue")
 
     def steps() -> int:
-        return max(int(text.replace(",", "")) for text in metrics.all_inner_texts() if text.replace(",", "").isdigit())
+        texts = (text.replace(",", "") for text in metrics.all_inner_texts())
+        return max((int(text) for text in texts if text.isdigit()), default=0)  # there are none before it begins
 
     view.until(lambda: steps() > 0, "the first steps")
     view.go(words("nav.forward"))

@@ -36,11 +36,19 @@ def film_with_export(
     grows: the film gets new frames while one watches. lives: it is replaced while one watches. Of both, a file of what
     it was before is still worth keeping.
     """
-    chosen = player(scene, key=key, name=name, follow_end=grows, contours=contours, **options)
+    film, below = st.container(), st.container()
+
+    def density() -> Density:
+        assert contours is not None
+        with below:  # where it may say that it waits, and the film keeps its place
+            return contours()
+
+    with film:
+        chosen = player(scene, key=key, name=name, follow_end=grows, contours=contours and density, **options)
     if chosen.picked not in (None, st.session_state.get(f"{key}-picked")):
         st.session_state[f"{key}-picked"] = chosen.picked
         st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}-export"):
+    with below.container(horizontal=True, vertical_alignment="center", key=f"{key}-export"):
         st.caption(scene.stamp)
         file = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
         of = None if grows or lives else scene

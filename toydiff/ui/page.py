@@ -31,7 +31,7 @@ PAGES = {
     "between": ":material/gradient:",
     "own": ":material/draw:",
 }
-UNREAD = 5.0  # seconds in which nobody has read what was wrong with a link
+UNREAD = 20.0  # seconds in which nobody has read what was wrong with a link: a slow browser takes some of them
 CHUNK = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
 
@@ -46,11 +46,12 @@ def begin(lesson: str) -> Experiment:
     st.fragment(_ask_anew, run_every=2.0 if held else "1h")(held)
     experiment, problems = state.experiment()
     # A browser asks for the page several times until it is complete, and each time what was said before is gone.
-    until, said = st.session_state.get("said", (0.0, []))
+    until, *unread = st.session_state.get("said", (0.0,))
+    settings = lesson, experiment, st.session_state.image_experiment
     if problems:
-        st.session_state.said = time.monotonic() + UNREAD, problems
-    elif time.monotonic() < until:
-        problems = said
+        st.session_state.said = time.monotonic() + UNREAD, problems, settings
+    elif time.monotonic() < until and unread[1] == settings:  # whoever has changed one has read it
+        problems = unread[0]
     with st.sidebar:
         for name, icon in PAGES.items():
             link(name, words(f"nav.{name}"), icon)
