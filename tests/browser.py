@@ -161,7 +161,8 @@ class View:
         return Path(waiting.value.path()).read_bytes()
 
     def export(self, label: str, kind: str) -> bytes:
-        """A file of the server's that one button makes and another one saves."""
+        """A file of the server's that one button makes and another one saves. Nobody clicks while the page loads."""
+        self.until(lambda: self.at_rest, "the page")
         self.press(label)
         return self.saved(kind)
 

@@ -121,6 +121,9 @@ def test_keys_after_a_click_on_the_text(visit):
     view.page.keyboard.press("Space")
     view.until(lambda: not view.playing, "a film that stands")
     assert view.page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop") == 0
+    view.page.get_by_test_id("stSidebar").get_by_role("link", name=words("nav.forward")).focus()
+    view.page.keyboard.press("Space")
+    view.until(lambda: view.playing, "a film that plays")
 
 
 def test_a_player_that_comes_into_sight_while_much_happens_is_drawn(visit, context):

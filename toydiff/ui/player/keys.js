@@ -46,7 +46,8 @@ function nothingHasFocus() {
   const focus = document.activeElement;
   // After a click on the text, Streamlit's page has it: the part that scrolls.
   const page = document.querySelector("[data-testid=stMain]");
-  return !focus || [document.body, document.documentElement, page].includes(focus);
+  // And after a click on a link, that link, which has no use for these keys.
+  return !focus || focus.tagName === "A" || [document.body, document.documentElement, page].includes(focus);
 }
 
 function answering() {
