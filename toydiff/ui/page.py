@@ -46,12 +46,12 @@ def begin(lesson: str) -> Experiment:
     st.fragment(_ask_anew, run_every=2.0 if held else "1h")(held)
     experiment, problems = state.experiment()
     # A browser asks for the page several times until it is complete, and each time what was said before is gone.
-    until, *unread = st.session_state.get("said", (0.0,))
+    until, said, about = st.session_state.get("said", (0.0, [], None))
     settings = lesson, experiment, st.session_state.image_experiment
     if problems:
         st.session_state.said = time.monotonic() + UNREAD, problems, settings
-    elif time.monotonic() < until and unread[1] == settings:  # whoever has changed one has read it
-        problems = unread[0]
+    elif time.monotonic() < until and about == settings:  # whoever has changed one has read it
+        problems = said
     with st.sidebar:
         for name, icon in PAGES.items():
             link(name, words(f"nav.{name}"), icon)
