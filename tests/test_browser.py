@@ -274,6 +274,30 @@ def test_numbers_to_take_home(visit):
     healthy(view)
 
 
+def test_a_file_that_is_asked_for_before_the_tab_is_recognized_is_not_lost(visit):
+    """A page that was loaded again says which tab it is only half a second after it is there: here, much later."""
+    view = visit("reverse", FAST)
+    remembered = "() => JSON.parse(sessionStorage.getItem('toydiff-session')).key"
+    key = view.page.evaluate(remembered)
+    view.page.add_init_script(
+        """const soon = window.setTimeout;
+        window.setTimeout = (act, ms, ...rest) => String(act).includes('"before"')
+            ? void (window.recognize = act) : soon(act, ms, ...rest);"""
+    )
+    view.page.reload()
+    view.ready()
+    view.until(lambda: view.page.evaluate("() => Boolean(window.recognize)"), "a tab that waits")
+    assert view.page.evaluate(remembered) != key
+    view.press(words("export.numbers"))
+    save = view.page.get_by_role("button", name=words("export.save_file", kind="NPZ", size="").split("(")[0])
+    save.wait_for()
+    view.page.evaluate("() => window.recognize()")
+    view.until(lambda: view.page.evaluate(remembered) == key and view.at_rest, "the session of before")
+    with np.load(BytesIO(view.saved("NPZ"))) as numbers:
+        assert numbers["data"].shape == (300, 2)
+    healthy(view)
+
+
 # ---------------------------------------------------------------- links
 
 

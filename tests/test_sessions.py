@@ -53,6 +53,40 @@ def test_a_tab_that_is_loaded_again_finds_what_it_had(room, online):
     assert room.come_back(new.key, old) is None  # the new one has made room
 
 
+@pytest.mark.parametrize("page, kept", [("reverse", {"old", "both", "new"}), ("field", {"both", "new"})])
+def test_what_was_done_before_the_tab_was_recognized_is_kept(room, page, kept):
+    old, new = room.enter("a"), room.enter("b")
+    old.run, old.page, new.page = Training(), page, "reverse"
+    old.brought, new.brought = {"old": 1, "both": 1}, {"both": 2, "new": 2}
+    old.kept, new.kept = {"old": 1, "both": 1}, {"both": 2, "new": 2}
+    old.shown, new.shown = {"old": 1, "both": 1}, {"both": 2, "new": 2}
+    old.teacher = True
+    assert room.come_back(old.key, new) is old
+    assert old.brought == old.kept == {"old": 1, "both": 2, "new": 2}
+    assert old.shown.keys() == kept
+    assert old.shown["both"] == 2
+    old.turn("reverse")
+    assert old.shown.keys() == kept  # it looks at that page already
+    assert old.teacher
+
+
+def test_a_training_that_was_begun_before_the_tab_was_recognized_goes_on(room):
+    old, new = room.enter("a"), room.enter("b")
+    new.run, old.brought = Training(), {"own": 1}
+    assert room.come_back(old.key, new) is None
+    assert new.visit == "b"
+    assert new.run is not None
+    assert new.brought == {"own": 1}
+    assert room.come_back(old.key, new) is None  # it has made room
+
+
+def test_a_training_of_before_is_not_given_up_for_one_that_has_just_begun(room):
+    old, new = room.enter("a"), room.enter("b")
+    old.run, new.run = before, _ = Training(), Training()
+    assert room.come_back(old.key, new) is old
+    assert old.run is before
+
+
 def test_a_page_that_the_browser_keeps_for_the_back_button_loses_its_session_and_may_get_it_back(room, online):
     online |= {"a", "b"}  # it was left, and is still connected
     old, new = room.enter("a"), room.enter("b")

@@ -65,6 +65,16 @@ class Session:
             self.shown.clear()
         self.page = page
 
+    def unite(self, old: Session, new: Session) -> None:
+        """Have what both have. Until a tab is recognized, for a second or so, it has a new session: what is clicked
+        there must not be lost."""
+        self.brought = old.brought | new.brought
+        self.kept = old.kept | new.kept
+        if old.page == new.page:
+            new.shown |= old.shown | new.shown
+        self.shown = new.shown  # the very one that the buttons on the screen write into
+        self.page, self.teacher = new.page, old.teacher or new.teacher
+
     def free(self) -> None:
         """Let go of everything."""
         for training in self.trainings():
@@ -104,17 +114,20 @@ class Room:
         return session
 
     def come_back(self, key: str, new: Session) -> Session | None:
-        """The session that a tab had before, in place of its new one. None if it was freed. Nobody else uses the key:
-        the browser has asked its other tabs. But a page that was left may still be connected, kept for the Back button.
+        """The session that a tab had before, in place of its new one. None if that one stays: the other was freed, or
+        had trained nothing while this one has begun. Nobody else uses the key: the browser has asked its other tabs.
+        But a page that was left may still be connected, kept for the Back button.
         """
         with self._lock:
             old = self._sessions.get(key)
             if old is None or old is new:
                 return None
-            old.visit, old.left = new.visit, None
+            stays, goes = (new, old) if new.trained and not old.trained else (old, new)
+            stays.visit, stays.left = new.visit, None
+            stays.unite(old, new)
             self._gone.pop(key, None)
-            self._sessions.pop(new.key, None)
-            return old
+            self._sessions.pop(goes.key, None)
+            return stays if stays is old else None
 
     def here(self, session: Session) -> bool:
         """Whether somebody looks at it now: only then does it train."""
