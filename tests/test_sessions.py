@@ -53,7 +53,7 @@ def test_a_tab_that_is_loaded_again_finds_what_it_had(room, online):
     assert room.come_back(new.key, old) is None  # the new one has made room
 
 
-@pytest.mark.parametrize("page, kept", [("reverse", {"old", "both", "new"}), ("field", {"both", "new"})])
+@pytest.mark.parametrize(("page", "kept"), [("reverse", {"old", "both", "new"}), ("field", {"both", "new"})])
 def test_what_was_done_before_the_tab_was_recognized_is_kept(room, page, kept):
     old, new = room.enter("a"), room.enter("b")
     old.run, old.page, new.page = Training(), page, "reverse"
