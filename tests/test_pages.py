@@ -19,7 +19,9 @@ from toydiff.data import DATASETS
 from toydiff.experiment import CHOICES, RANGES, Experiment, allowed
 from toydiff.schedules import SCHEDULES
 from toydiff.text import prose, words
+from toydiff.ui import live
 from toydiff.ui.export import _want
+from toydiff.ui.live import Run
 from toydiff.ui.page import PAGES
 
 APP = Path(__file__).parent.parent / "app.py"
@@ -433,6 +435,17 @@ def test_start_pause_resume_reset():
     assert run_of(at) is not run
     assert run_of(at).step == 0
     assert at.button(key="go").label == words("train.start")
+
+
+@pytest.mark.parametrize("others", [0, 29])
+def test_in_a_crowd_a_click_on_pause_does_not_wait_for_a_picture(monkeypatch, others):
+    monkeypatch.setattr("toydiff.ui.controls.PATIENCE", 0.3)
+    at = press(open_page("train", **NET), "go")
+    load, waited = live.load(), []
+    monkeypatch.setattr(live, "load", lambda: load._replace(running=1 + others))
+    monkeypatch.setattr(Run, "pause", lambda run, patience=None: waited.append(patience))
+    press(at, "go")
+    assert waited[0] == pytest.approx(0.01 if others else 0.3)
 
 
 def test_training_goes_on_while_another_page_is_read():

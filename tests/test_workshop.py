@@ -14,7 +14,7 @@ from tests.test_live import PACE, ROOT, SMALL
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.image_experiment import ImageExperiment
 from toydiff.limits import limits
-from toydiff.ui import job, pipe, workshop
+from toydiff.ui import job, lanes, pipe, workshop
 from toydiff.ui.job import Job
 from toydiff.ui.lanes import Order, Pace
 from toydiff.ui.snapshots import Checkpoint, Record, Snapshot, Trouble, Update
@@ -135,6 +135,26 @@ def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkey
         watched.job.work(0.02)
     share = seconds[True] / sum(seconds.values())
     assert share < 1 / job.LONGER if company else share > 1 / 2
+
+
+def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_took(monkeypatch):
+    """Which is all that a student waits for at first, and not training time."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(lanes, "_untrained", {})
+    new = Job(order())
+    bite = new._bite
+
+    def bitten() -> None:
+        bite()
+        clock.now += 0.1
+
+    monkeypatch.setattr(new, "_bite", bitten)
+    new.company = job.CROWD
+    new.start()
+    while len(new._marks) < 2:
+        new.work(0.02)
+    assert new._marks[1][1] < 0.5 + 0.1 * (SMALL.T + 4)  # a third of a second, and the picture
 
 
 def test_checkpoints_are_thinned_and_both_ends_are_kept():

@@ -11,7 +11,7 @@ import streamlit as st
 from toydiff import own
 from toydiff.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.text import words
-from toydiff.ui import state
+from toydiff.ui import live, state
 from toydiff.ui.live import Failed, ImageRun, Race, RaceSnapshot, Run, Snapshot
 from toydiff.ui.sessions import room
 
@@ -25,7 +25,9 @@ STOPS: dict[str, tuple[float, ...]] = {
     "particles": (1, 16, 64, 128, 256, 500, 1000),
 }
 
-PATIENCE = 0.3  # seconds that a click on pause waits for the last picture; later the page finds it by itself
+PATIENCE = (
+    0.3  # seconds, shared by all who train, that a click on pause waits for the last picture: else it comes later
+)
 
 
 def control(field: str) -> None:
@@ -84,7 +86,7 @@ def training_buttons(
         off = stopped or not (may or running)
         if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=off, key=f"{key}go"):
             if training is not None and running:
-                training.pause(PATIENCE)
+                training.pause(PATIENCE / max(1, live.load().running))
             else:
                 state.only(training or fresh()).start()
             st.rerun()

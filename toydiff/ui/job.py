@@ -136,10 +136,9 @@ class Job:
             first, before, counted, drawing = self.step, now, bool(self._marks), self._drawing is not None
             self._bite()
             now = time.monotonic()
-            if drawing:
-                self._cost += now - before
             if counted:  # the picture of the untrained network is not training time
                 self._seconds += now - before
+                self._cost += drawing * (now - before)
             if self.step > first:
                 trained, steps = trained + now - before, steps + self.step - first
         if steps and self.running:
