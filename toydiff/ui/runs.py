@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import streamlit as st
@@ -110,7 +110,9 @@ def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
     return shared(forward_scene, experiment)
 
 
-@st.cache_data(max_entries=100, show_spinner=False)
+@lru_cache(
+    maxsize=100
+)  # each page asks for it at every look; to hash settings for st.cache_data takes it a millisecond
 def best_loss(experiment: Experiment) -> float:
     """The loss of the exact predictor on what training draws: no network gets under it for long."""
     schedule = experiment.noise_schedule()
