@@ -348,7 +348,7 @@ def test_training_is_seen_to_get_on_and_can_be_paused(visit):
     view.until(lambda: view.player("hash") != picture, "a new picture")
     view.press(words("train.pause"))
     view.page.get_by_role("button", name=words("train.resume"), exact=True).wait_for()
-    view.until(lambda: view.at_rest, "the page")
+    view.until(lambda: view.at_rest and view.player("tick") == str(step(view)), "its last picture")
     now = step(view)
     view.page.wait_for_timeout(1500)
     assert step(view) == now

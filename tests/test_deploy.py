@@ -387,8 +387,10 @@ def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(br
         visit.context.add_cookies([{"name": "toydiff", "value": "2", "url": server.url}])
         idle, trains = visit("reverse", SETTINGS), visit("train", SETTINGS)
         assert cookie(visit)["value"] == "2"
+        before = idle.player("hash")
         for view in (idle, trains):
             set_seed(view, 12)
+        idle.until(lambda: idle.player("hash") != before, "the picture of another seed")
         trains.press(words("train.start"))
         trains.until(lambda: step(trains) > 0, "the first steps")
         addresses, picture = (idle.page.url, trains.page.url), idle.player("hash")
@@ -402,7 +404,7 @@ def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(br
             seed_is(view, 12)
         assert (idle.page.url, trains.page.url) == addresses
         assert cookie(visit)["value"] == "1"
-        assert idle.player("hash") == picture
+        idle.until(lambda: idle.player("hash") == picture, "the same picture")
         assert step(trains) == 0  # what it had learned died with the replica
         trains.page.get_by_text(words("room.lost").replace("*", "").split(":")[0]).wait_for()
         for view in (idle, trains):

@@ -281,6 +281,7 @@ def test_images_that_cannot_be_had_are_explained_and_the_digits_stay(monkeypatch
     at = opened(image_data="mnist")
     assert [error.value for error in at.error] == [words("pictures.no_network", name="MNIST")]
     assert at.session_state["image_experiment"].data == "digits"
+    assert at.selectbox(key="control-image-data").value == "digits"
     assert not fine(at.run()).error
 
 

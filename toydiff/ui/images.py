@@ -71,22 +71,23 @@ class Measured(NamedTuple):
 
 def settings() -> tuple[ImageExperiment, Images]:
     """The controls, and the images they ask for. Images that cannot be had: a sentence, and the digits stay."""
-    with st.sidebar:
+    now: ImageExperiment = st.session_state.image_experiment
+    try:
+        images = load(now.data, now.n, now.seed)
+    except ValueError as error:
+        st.error(str(error))
+        usual = ImageExperiment()
+        state.change_images(data=usual.data, n=usual.n)
+        now = st.session_state.image_experiment
+        images = load(now.data, now.n, now.seed)
+    with st.sidebar:  # last, so that they show what there is
         st.markdown(f"**{words('page.settings')}**")
         for field in ("data", "network", "size", "seed"):
             _control(field)
         with st.expander(words("images.more")):
             for field in ("lr", "batch"):
                 _control(field)
-    now: ImageExperiment = st.session_state.image_experiment
-    try:
-        return now, load(now.data, now.n, now.seed)
-    except ValueError as error:
-        st.error(str(error))
-        usual = ImageExperiment()
-        state.change_images(data=usual.data, n=usual.n)
-        now = st.session_state.image_experiment
-        return now, load(now.data, now.n, now.seed)
+    return now, images
 
 
 def _control(field: str) -> None:

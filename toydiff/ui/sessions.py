@@ -69,7 +69,7 @@ class Session:
         """Have what both have. Until a tab is recognized, for a second or so, it has a new session: what is clicked
         there must not be lost."""
         self.brought = old.brought | new.brought
-        self.kept = old.kept | new.kept
+        self.kept = new.kept | old.kept  # not the empty canvas of the new one
         if old.page == new.page:
             new.shown |= old.shown | new.shown
         self.shown = new.shown  # the very one that the buttons on the screen write into
