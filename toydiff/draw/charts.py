@@ -18,7 +18,7 @@ from toydiff.schedules import Schedule
 BLUE, ORANGE, GRAY = LIGHT.hues[6], LIGHT.hues[1], "#8a909c"
 POINTS = 300  # drawn of a loss curve: more than a screen can show only costs time
 
-Numbers = Sequence[float] | np.ndarray[Any, Any]  # of many, an array is ten times as fast for plotly
+Numbers = Sequence[float] | np.ndarray[Any, Any]  # many of them as an array: packed, they travel in half the bytes
 
 
 def schedule(s: Schedule) -> dict[str, go.Figure]:

@@ -25,9 +25,7 @@ STOPS: dict[str, tuple[float, ...]] = {
     "particles": (1, 16, 64, 128, 256, 500, 1000),
 }
 
-PATIENCE = (
-    0.3  # seconds, shared by all who train, that a click on pause waits for the last picture: else it comes later
-)
+PATIENCE = 0.3  # seconds, shared by all who train, that a click on pause waits for the last picture; or it comes later
 
 
 def control(field: str) -> None:

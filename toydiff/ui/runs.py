@@ -110,9 +110,7 @@ def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
     return shared(forward_scene, experiment)
 
 
-@lru_cache(
-    maxsize=100
-)  # each page asks for it at every look; to hash settings for st.cache_data takes it a millisecond
+@lru_cache(maxsize=100)  # every look at a training asks twice: st.cache_data would hash the settings each time
 def best_loss(experiment: Experiment) -> float:
     """The loss of the exact predictor on what training draws: no network gets under it for long."""
     schedule = experiment.noise_schedule()

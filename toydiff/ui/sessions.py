@@ -127,7 +127,7 @@ class Room:
             stays.unite(old, new)
             self._gone.pop(key, None)
             self._sessions.pop(goes.key, None)
-            return stays if stays is old else None
+            return old if stays is old else None
 
     def here(self, session: Session) -> bool:
         """Whether somebody looks at it now: only then does it train."""
