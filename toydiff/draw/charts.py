@@ -17,6 +17,8 @@ from toydiff.schedules import Schedule
 
 BLUE, ORANGE, GRAY = LIGHT.hues[6], LIGHT.hues[1], "#8a909c"
 POINTS = 300  # drawn of a loss curve: more than a screen can show only costs time
+# Streamlit puts the colours and fonts of the page into `layout`. The rest of its template, 5 kB, is for other charts.
+TEMPLATE = {"layout": {"colorway": [BLUE, ORANGE, GRAY]}}
 
 Numbers = Sequence[float] | np.ndarray[Any, Any]  # many of them as an array: packed, they travel in half the bytes
 
@@ -68,7 +70,7 @@ def _curve(mode: str, name: str, x: Numbers, y: Numbers, colour: str, *, width: 
 
 def _quickly(traces: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:
     """The figure, its layout checked before. Checking takes plotly 10 ms, and thirty students ask every second."""
-    return go.Figure(traces, layout, _validate=False)
+    return go.Figure(traces, layout | {"template": TEMPLATE}, _validate=False)
 
 
 def pixels(values: Tensor, title: str, axis: str, names: tuple[str, str]) -> go.Figure:
