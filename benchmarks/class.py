@@ -9,17 +9,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from math import ceil, inf, isnan, nan
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from statistics import median
+from statistics import mean, median
 from time import perf_counter
 
 from streamlit.proto.Button_pb2 import Button
@@ -30,7 +29,7 @@ from streamlit.proto.Selectbox_pb2 import Selectbox
 from streamlit.proto.Slider_pb2 import Slider
 from websockets.exceptions import WebSocketException
 
-from benchmarks.server import Server, served
+from benchmarks.server import ROOT, Server, served
 from benchmarks.student import TICK, GoneError, Notes, Progress, Student
 from toydiff.text import words
 
@@ -199,8 +198,8 @@ def bare(seconds: float) -> float:
 
 def alone(seconds: float) -> float:
     """The same in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(bare, seconds).result()
+    code = f"from importlib import import_module; print(import_module('benchmarks.class').bare({seconds}))"
+    return float(subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
 
 
 @dataclass
@@ -214,7 +213,7 @@ class Class:
     soak: bool = False
     uploads: bool = False  # by one more, of the worst file, again and again
     pace: float = PACE
-    bare: float = nan  # steps per second
+    bare: Sequence[float] = (nan,)  # steps per second, before and after
     notes: Notes = field(default_factory=Notes)
     sessions: list[tuple[Progress, float]] = field(default_factory=list)  # the training, and seconds in class
     memory: list[tuple[float, float]] = field(default_factory=list)  # seconds since the beginning, MB
@@ -334,7 +333,7 @@ class Class:
             "tick p50 / p95": _both([wait.finished for wait in ticks]),
             "steps/s a session, median / least": f"{_shown(median(speeds))} / {_shown(min(speeds))}",
             "steps/s in all": f"{total:.0f}",
-            "of a bare loop": f"{total / self.bare:.0%} of {self.bare:.0f}",
+            "of a bare loop": f"{total / mean(self.bare):.0%} of {mean(self.bare):.0f}",
             "MB with 0 / 1 / all": " / ".join(map(_shown, (self.empty, self.one, self.full))),
             "MB a session": _shown(beyond, ".1f"),
             "errors": f"{wrong}",
@@ -350,6 +349,7 @@ class Class:
             _table([["act", "times", "finished p50 / p95", "first element p50 / p95"], *lines]),
             "\n".join(
                 [
+                    f"- a bare loop: {' and '.join(f'{speed:.0f}' for speed in self.bare)} steps/s, before and after",
                     f"- cores: {cores}; the students themselves are late by {1000 * self.lag:.0f} ms (p95)",
                     f"- files: {', '.join(f'{name} {n}' for name, n in self.notes.files.items()) or 'none'}",
                     *(f"- {kind}: {n} x {text}" for (kind, text), n in self.notes.errors.most_common()),
@@ -411,9 +411,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = 60 * options.soak if options.soak else options.seconds
     if students < 1 or seconds <= 0 or options.pace <= 0:
         parser.error("a class needs at least one student, and more than no time")
-    seen = Class(
-        students, seconds, options.mix, options.seed, bool(options.soak), options.uploads, options.pace, alone(BARE)
-    )
+    before = alone(BARE)
+    seen = Class(students, seconds, options.mix, options.seed, bool(options.soak), options.uploads, options.pace)
     try:
         if options.url:
             asyncio.run(seen.attend(Server(options.url, options.pid)))
@@ -423,6 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except REFUSALS as error:
         print(f"The server does not let the first student in: {error}", file=sys.stderr)
         return 1
+    seen.bare = before, alone(BARE)  # how fast a machine is that others use too changes within minutes
     print(seen.report())
     return 0
 
