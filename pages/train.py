@@ -11,6 +11,7 @@ from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import SAMPLES, Snapshot
 from toydiff.ui.runs import best_loss
+from toydiff.ui.snapshots import times
 
 page.begin("train")
 experiment = page.settings("dataset", "points", "schedule", "T", "strength", "seed")
@@ -26,14 +27,14 @@ def watch(old: Snapshot) -> None:
     newest = now.checkpoints[-1]
     figures = {
         "step": f"{now.step:,}",
-        "quality": f"{newest.ratio:.2f} ×",
+        "quality": f"{times(now.ratio)} ×",
         "seconds": f"{now.seconds:.1f} s",
         "speed": f"{now.speed:,.0f}",
         "loss": f"{now.losses[-200:].mean():.3g}" if now.step else "–",
     }
     picture, curves = st.columns([1, 1])
     with picture:
-        notes = tuple(words("train.note", ratio=f"{point.ratio:.2f}") for point in now.checkpoints)
+        notes = tuple(point.note("train.note") for point in now.checkpoints)
         panel = Panel(words("train.samples"), words("formulas.ddpm"), now.trajectory, notes)
         made_by = words("page.network", steps=f"{newest.step:,}")
         what = stamp(run.experiment, words("names.ddpm"), made_by)

@@ -1,6 +1,7 @@
 """The pages, run by Streamlit's own tester: no browser, real scripts."""
 
 import inspect
+import math
 import re
 import time
 from collections.abc import Callable
@@ -435,6 +436,26 @@ def test_start_pause_resume_reset():
     assert run_of(at) is not run
     assert run_of(at).step == 0
     assert at.button(key="go").label == words("train.start")
+
+
+def test_where_the_last_samples_were_not_measured_the_number_is_that_of_those_that_were(monkeypatch):
+    """In a class that trains, not every picture is measured."""
+    at = open_page("train", **NET)
+    press(at, "one")
+    snapshot = Run.snapshot
+    ratio = run_of(at).snapshot().ratio
+
+    def unmeasured(run):
+        now = snapshot(run)
+        point = now.checkpoints[-1]._replace(step=2, ratio=math.nan)
+        return now._replace(checkpoints=(*now.checkpoints, point))
+
+    monkeypatch.setattr(Run, "snapshot", unmeasured)
+    fine(at.run())
+    assert f"{ratio:.2f} ×" in [metric.value for metric in at.metric]
+    notes = unpacked(at.get("bidi_component")[0].proto.bytes).header["panels"][0]["notes"]
+    assert notes[-1] == words("train.not_measured")
+    assert f"{ratio:.2f}" in notes[-2]
 
 
 @pytest.mark.parametrize("others", [0, 29])

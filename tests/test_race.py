@@ -253,6 +253,26 @@ def test_one_step_is_one_step_of_both():
     assert numbers(at, "race.error") == [f"{lane.checkpoints[-1].error:.3g}" for lane in now.lanes]
 
 
+def test_where_the_last_samples_were_not_measured_the_number_is_that_of_those_that_were(monkeypatch):
+    """In a class that trains, not every picture is measured."""
+    at = opened()
+    assert not begun(at)
+    press(at, "time-one")
+    snapshot, before = Race.snapshot, numbers(at, "train.quality")
+
+    def unmeasured(race):
+        now = snapshot(race)
+        point = [lane.checkpoints[-1]._replace(step=2, ratio=math.nan) for lane in now.lanes]
+        lanes = [lane._replace(checkpoints=(*lane.checkpoints, point[i])) for i, lane in enumerate(now.lanes)]
+        return now._replace(lanes=tuple(lanes))
+
+    monkeypatch.setattr(Race, "snapshot", unmeasured)
+    assert numbers(fine(at.run()), "train.quality") == before
+    notes = film(at).header["panels"][0]["notes"]
+    assert notes[-1] == words("train.not_measured")
+    assert "×" in notes[-2]
+
+
 def test_start_pause_reset():
     at = press(opened(), "time-go")
     race = race_of(at)

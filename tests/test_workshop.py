@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -93,8 +94,8 @@ def test_a_picture_is_the_run_of_the_experiment_and_can_be_interrupted_anywhere(
     assert bites > SMALL.T  # a look at the clock after each of its jumps
     trainer = SMALL.trainer()
     trainer.advance(20)
-    samples = SMALL.reverse(trainer.predictor, "ddpm", SMALL.start(PACE.samples)).end
-    assert watched.look()[0].checkpoints[-1].samples.equal(samples[: SMALL.particles])
+    film = SMALL.reverse(trainer.predictor, "ddpm")  # as another page shows it
+    assert watched.look()[0].checkpoints[-1].samples.equal(film.end)
 
 
 def test_equal_experiments_share_the_picture_of_the_untrained_network():
@@ -137,6 +138,36 @@ def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkey
     assert share < 1 / job.LONGER if company else share > 1 / 2
 
 
+def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    alone, one = (Watched(order(pace=PACE._replace(refresh=0.05))) for _ in range(2))
+    bite = one.job._bite
+
+    def bitten() -> None:
+        bite()
+        clock.now += 0.002
+
+    monkeypatch.setattr(one.job, "_bite", bitten)
+    one.job.company = job.CROWD
+    one.job.start()
+    while len(one.job._marks) < 12:
+        one.job.work(0.001)
+    one.job.stop()
+    seen = one.settle()[0]
+    measured = [point for point in seen.checkpoints if not math.isnan(point.ratio)]
+    assert [point.step for point in measured[:2]] == [point.step for point in seen.checkpoints[:2]]
+    assert 3 < len(measured) < 8
+    cost = 0.002 * 2 * SMALL.T  # both runs of a picture that is measured
+    assert all(b.seconds - a.seconds > job.RARER * cost for a, b in pairwise(measured[1:]))
+    assert seen.ratio == measured[-1].ratio
+    assert math.isnan(seen.checkpoints[2].ratio)
+    for point in seen.checkpoints[1:4]:
+        other = alone.advance(point.step - alone.job.step).checkpoints[-1]
+        assert other.samples.equal(point.samples)
+        assert other.ratio == point.ratio or math.isnan(point.ratio)
+
+
 def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_took(monkeypatch):
     """Which is all that a student waits for at first, and not training time."""
     clock = SimpleNamespace(now=0.0)
@@ -154,7 +185,7 @@ def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_t
     new.start()
     while len(new._marks) < 2:
         new.work(0.02)
-    assert new._marks[1][1] < 0.5 + 0.1 * (SMALL.T + 4)  # a third of a second, and the picture
+    assert new._marks[1][1] < 0.5 + 0.1 * (2 * SMALL.T + 4)  # a third of a second, and the picture, which is measured
 
 
 def test_checkpoints_are_thinned_and_both_ends_are_kept():

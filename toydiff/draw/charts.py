@@ -51,7 +51,7 @@ def loss(losses: Tensor, best: float | None, title: str, axis: str, best_name: s
 
 
 def quality(points: Sequence[tuple[int, float]], title: str, axis: str, floor_name: str) -> go.Figure:
-    """(step, distance of the samples from the data as a multiple of its floor) over training steps."""
+    """(step, distance of the samples from the data as a multiple of its floor, nan: not measured) over steps."""
     steps, ratios = zip(*points, strict=True)
     curve = _curve("lines+markers", title, steps, ratios, ORANGE)
     return _quickly([curve], _learning(title, axis, 1.0, floor_name, rangemode="tozero", ticksuffix="×"))
@@ -65,7 +65,9 @@ def judged(points: Sequence[tuple[int, float]], floor: float, title: str, axis: 
 
 
 def _curve(mode: str, name: str, x: Numbers, y: Numbers, colour: str, *, width: int = 2) -> dict[str, Any]:
-    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": {"color": colour, "width": width}}
+    """Where a number is nan, the line goes on from the one before to the one after."""
+    line = {"color": colour, "width": width}
+    return {"type": "scatter", "mode": mode, "name": name, "x": x, "y": y, "line": line, "connectgaps": True}
 
 
 def _quickly(traces: list[dict[str, Any]], layout: dict[str, Any]) -> go.Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -17,8 +18,9 @@ from toydiff.ui.pipe import packed, unpacked
 from toydiff.ui.snapshots import Checkpoint, Trouble, Update
 
 SLICE = 0.05  # seconds of work before it is another's turn
-CROWD = 4  # others that train: from then on pictures are fewer,
-LONGER = 3  # and between two of them it trains for so many times as long as the last one took
+CROWD = 4  # others that train: from then on it trains between two pictures for so many times as long as the last one
+LONGER = 3  # took, at least,
+RARER = 6  # and between two that are measured for so many times as long as the last one of those
 
 
 class Job:
@@ -46,6 +48,7 @@ class Job:
         self._todo, self._look_then = 0, False  # steps that were asked for, and whether a picture was
         self._drawing: Iterator[None] | None = None  # a picture half done,
         self._cost = 0.0  # and the seconds of work on it, or on the last one
+        self._measured = -math.inf, 0.0  # when the last one was measured, and the seconds of work on that
         self._moved = False  # has it made a step, here or before?
         if order.saved is not None:
             self._load(order.saved)
@@ -220,8 +223,7 @@ class Job:
     @property
     def _due_for_a_picture(self) -> bool:
         refresh, newest = self._pace.refresh * self._lanes[0].refresh, self._marks[-1][1]
-        # the very first seconds are the most exciting ones: two pictures more; in a crowd, which shares the time, one
-        early = newest < refresh and (self.company < CROWD or not newest)
+        early = newest < refresh  # the very first seconds are the most exciting ones: two pictures more
         rest = LONGER * self._cost if self.company >= CROWD else 0.0
         return self._seconds - newest >= max(refresh / 3 if early else refresh, rest)
 
@@ -244,13 +246,17 @@ class Job:
     def _look(self) -> None:
         """Begin a picture, unless there is one of this step."""
         if self._drawing is None and not (self._marks and self._marks[-1][0] == self.step):
-            self._drawing, self._cost = self._drawn(), 0.0
+            last, cost = self._measured
+            measure = self.company < CROWD or self._seconds - last >= RARER * cost
+            self._drawing, self._cost = self._drawn(measure), 0.0
 
-    def _drawn(self) -> Iterator[None]:
+    def _drawn(self, measure: bool) -> Iterator[None]:
         pictures = []
         for one in self._lanes:
-            pictures.append((yield from picture(one)))
+            pictures.append((yield from picture(one, measure)))
             yield
+        if measure:
+            self._measured = self._seconds, self._cost
         self._marks.append((self.step, self._seconds))
         self._fresh.append(tuple(Checkpoint(self.step, self._seconds, *picture) for picture in pictures))
         if len(self._marks) > self._pace.checkpoints:

@@ -75,7 +75,8 @@ class _PointLane:
         self.trainer = experiment.trainer()
         if order.state is not None:
             self.trainer.load_state_dict(order.state)
-        self.start = experiment.start(order.pace.samples)
+        self.shown = experiment.start()
+        self.more: Tensor | None = experiment.start(order.pace.samples)[len(self.shown) :]
         self.jumps = min(experiment.T, order.pace.jumps)
         self.untrained: object = experiment, order.pace, order.compared  # all that the picture at step 0 depends on
         weights = sum(p.numel() for p in self.trainer.model.parameters())
@@ -83,9 +84,10 @@ class _PointLane:
         self._ruler = _ruler(experiment.dataset, experiment.points, experiment.seed, order.pace.samples)
         self._probe = _probe(_task(experiment), order.pace.samples) if order.compared else None
 
-    def measured(self, x: Tensor, predictor: Model) -> Picture:
+    def picture(self, x: Tensor, more: Tensor | None, predictor: Model) -> Picture:
+        ratio = self._ruler.ratio(torch.cat([x, more])) if more is not None else math.nan
         error = self._probe.error(predictor).square().mean().sqrt().item() if self._probe else math.nan
-        return x[: self.experiment.particles], self._ruler.ratio(x), error
+        return x, ratio, error
 
 
 class _ImageLane:
@@ -100,11 +102,12 @@ class _ImageLane:
         self.trainer = experiment.trainer(self._images, usual_device())
         if order.state is not None:
             self.trainer.load_state_dict(order.state)
-        self.start = experiment.start(order.pace.images, self._images.shape).to(self.trainer.device)
+        self.shown = experiment.start(order.pace.images, self._images.shape).to(self.trainer.device)
+        self.more = None
         self.jumps = min(experiment.T, order.pace.image_jumps)
         self.untrained: object = experiment, order.pace
 
-    def measured(self, x: Tensor, predictor: Model) -> Picture:
+    def picture(self, x: Tensor, more: Tensor | None, predictor: Model) -> Picture:
         samples = x.cpu()
         share = judge().share(self._images, samples) if self.experiment.data == "digits" else math.nan
         return samples, share, math.nan
@@ -118,19 +121,17 @@ def new_lane(experiment: Experiment | ImageExperiment, order: Order) -> Lane:
     return _PointLane(experiment, order) if isinstance(experiment, Experiment) else _ImageLane(experiment, order)
 
 
-def picture(lane: Lane) -> Generator[None, None, Picture]:
-    """Make samples and measure them; there is a yield wherever it may be interrupted."""
+def picture(lane: Lane, measure: bool) -> Generator[None, None, Picture]:
+    """Make the samples that are shown and, to measure how good they are, more; there is a yield wherever it may be
+    interrupted."""
     untrained = lane.trainer.step == 0
     if untrained and lane.untrained in _untrained:
         return _untrained[lane.untrained]
-    predictor, (sampler, noise) = lane.trainer.predictor, WAYS["ddpm"]
-    schedule, z = lane.experiment.noise_schedule(), lane.experiment.generator(2)
-    x = lane.start
-    for frame in reverse(predictor, schedule, x, sampler, steps=lane.jumps, noise=noise, generator=z):
-        x = frame.x
-        yield
-    made = lane.measured(x, predictor)
-    if untrained:
+    predictor = lane.trainer.predictor
+    x = yield from _samples(lane, predictor, lane.shown, 2)
+    more = (yield from _samples(lane, predictor, lane.more, 4)) if measure and lane.more is not None else None
+    made = lane.picture(x, more, predictor)
+    if untrained and measure:
         while len(_untrained) >= UNTRAINED:
             del _untrained[next(iter(_untrained))]
         _untrained[lane.untrained] = made
@@ -138,6 +139,16 @@ def picture(lane: Lane) -> Generator[None, None, Picture]:
 
 
 _untrained: dict[object, Picture] = {}
+
+
+def _samples(lane: Lane, predictor: Model, x: Tensor, stream: int) -> Generator[None, None, Tensor]:
+    """DDPM from x = x_T; stream: of the random numbers."""
+    sampler, noise = WAYS["ddpm"]
+    schedule, z = lane.experiment.noise_schedule(), lane.experiment.generator(stream)
+    for frame in reverse(predictor, schedule, x, sampler, steps=lane.jumps, noise=noise, generator=z):
+        x = frame.x
+        yield
+    return x
 
 
 @lru_cache(maxsize=16)  # half a second each: not again for the other lane, not again for a reset

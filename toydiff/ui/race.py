@@ -16,6 +16,7 @@ from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
 from toydiff.ui.live import SAMPLES, Race, RaceSnapshot
 from toydiff.ui.runs import best_loss
+from toydiff.ui.snapshots import times
 
 
 def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]) -> Race | None:
@@ -80,7 +81,7 @@ def _scene(race: Race, now: RaceSnapshot, names: tuple[str, str]) -> Scene:
             name,
             words("formulas.ddpm"),
             lane.trajectory,
-            tuple(words("race.note", ratio=_times(point.ratio)) for point in lane.checkpoints),
+            tuple(point.note("race.note") for point in lane.checkpoints),
         )
         for name, lane in zip(names, now.lanes, strict=True)
     )
@@ -101,13 +102,9 @@ def _numbers(now: RaceSnapshot, names: tuple[str, str]) -> None:
                 loss = f"{lane.losses[-200:].mean():.3g}" if now.step else "–"
                 st.metric(words("train.loss"), loss, help=words("race.loss_help"), width="content")
                 tip = words("train.quality_help", samples=samples)
-                st.metric(words("train.quality"), f"{_times(newest.ratio)} ×", help=tip, width="content")
+                st.metric(words("train.quality"), f"{times(lane.ratio)} ×", help=tip, width="content")
                 tip = words("race.error_help", samples=samples)
                 st.metric(words("race.error"), f"{newest.error:.3g}", help=tip, width="content")
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def _charts(key: str, race: Race, now: RaceSnapshot, names: tuple[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +18,20 @@ class Checkpoint(NamedTuple):
     step: int
     seconds: float  # of training until then, sampling included
     samples: Tensor  # (particles, 2), or (IMAGES, C, H, W): DDPM, always from the same x_T with the same z
-    ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor; of images, `Judge.share`
+    ratio: float  # distance of SAMPLES samples from the data, as a multiple of the floor; of images, `Judge.share`;
+    # nan: not measured
     error: float  # measured in a race: root mean square of |eps_theta - eps*| over all t and x_t ~ q(x_t); else nan
+
+    def note(self, form: str) -> str:
+        """How far the samples are from the data, in words; form: the key of a text with the ratio in it."""
+        if math.isnan(self.ratio):
+            return words("train.not_measured")
+        return words(form, ratio=times(self.ratio))
+
+
+def times(ratio: float) -> str:
+    """A multiple of the floor, as it is written."""
+    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 class Trouble(NamedTuple):
@@ -49,6 +62,11 @@ class Snapshot(NamedTuple):
     def moving(self) -> bool:
         """Whether there will be something new: it trains, or its last picture is still to come."""
         return self.running or (self.problem is None and self.checkpoints[-1].step != self.step)
+
+    @property
+    def ratio(self) -> float:
+        """Of the last checkpoint that was measured: where many train, not all of them are."""
+        return next((point.ratio for point in reversed(self.checkpoints) if not math.isnan(point.ratio)), math.nan)
 
     @property
     def trajectory(self) -> Trajectory:

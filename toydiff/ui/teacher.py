@@ -203,11 +203,11 @@ def _data(session: Session, training: Training | None) -> str:
 
 
 def _good(training: Training) -> str:
-    """How good the samples of the last checkpoint are; of a race, those of each network."""
+    """How good the samples were that were measured last; of a race, those of each network."""
     assert isinstance(training, Run | ImageRun | Race)
     now = training.snapshot()
     form = "{:.0%}" if isinstance(training, ImageRun) else "{:,.2f} ×"
-    ratios = [lane.checkpoints[-1].ratio for lane in (now.lanes if isinstance(now, RaceSnapshot) else (now,))]
+    ratios = [lane.ratio for lane in (now.lanes if isinstance(now, RaceSnapshot) else (now,))]
     return " | ".join(form.format(ratio) for ratio in ratios if not math.isnan(ratio))  # of some images nobody can say
 
 
