@@ -30,7 +30,9 @@ lesson.say_if_slow(experiment, images, usual_device())
 with st.spinner(words("page.computing")):
     run = state.current_image_run(experiment, images)
 now = run.snapshot()
-training_buttons(run, now, lambda: state.fresh_image_run(experiment, images), key="images-")
+training_buttons(
+    lambda: state.image_runs().get(experiment), now, lambda: state.fresh_image_run(experiment, images), key="images-"
+)
 pictures.offer(run)
 st.fragment(lesson.watch, run_every=state.every(now))(run, now)
 page.say("images", "what", network=lesson.about(experiment), **values)

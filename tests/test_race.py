@@ -170,7 +170,7 @@ experiment = page.begin("train")
 page.settings("lr", "seed", "particles")
 if st.session_state.get("away"):
     run = state.current_run()
-    training_buttons(run, run.snapshot())
+    training_buttons(state.run, run.snapshot())
 else:
     race("time", replace(experiment, network="mlp"), replace(experiment, network="mlp-no-time"), {NAMES})
 """

@@ -25,6 +25,8 @@ STOPS: dict[str, tuple[float, ...]] = {
     "particles": (1, 16, 64, 128, 256, 500, 1000),
 }
 
+Trained = Run | ImageRun | Race
+
 PATIENCE = 0.3  # seconds, shared by all who train, that a click on pause waits for the last picture; or it comes later
 
 
@@ -59,15 +61,19 @@ def control(field: str) -> None:
 
 
 def training_buttons(
-    training: Run | ImageRun | Race | None,
+    find: Callable[[], Trained | None],
     now: Snapshot | RaceSnapshot | None,
-    fresh: Callable[[], Run | ImageRun | Race] = state.fresh_run,
+    fresh: Callable[[], Trained] = state.fresh_run,
     reset: Callable[[], object] | None = None,
     key: str = "",
 ) -> None:
-    """Start or pause, one step, reset; and a sentence for what went wrong on the server. None: there is no training
-    yet, and whoever starts it gets a `fresh` one. reset: where that is not a fresh one. `key`: what the keys of the
-    buttons begin with."""
+    """Start or pause, one step, reset; and a sentence for what went wrong on the server.
+
+    find: this session's training; where that is None, whoever starts it gets a `fresh` one. now: what is known of it.
+    reset: where that is not a fresh one. key: what the keys of the buttons begin with. A click is seen to before the
+    page runs, which would run twice otherwise.
+    """
+    training = find()
     running, step = (now.running, now.step) if now is not None else (False, 0)
     stopped = now is not None and now.diverged_at is not None
     may = say_if_not_allowed()
@@ -81,21 +87,52 @@ def training_buttons(
     with st.container(horizontal=True):
         label = "pause" if running else "resume" if step else "start"
         icon = ":material/pause:" if running else ":material/play_arrow:"
-        off = stopped or not (may or running)
-        if st.button(words(f"train.{label}"), type="primary", icon=icon, disabled=off, key=f"{key}go"):
-            if training is not None and running:
-                training.pause(PATIENCE / max(1, live.load().running))
-            else:
-                state.only(training or fresh()).start()
-            st.rerun()
-        one = words("train.one")
-        if st.button(one, icon=":material/skip_next:", disabled=running or stopped or not may, key=f"{key}one"):
-            with suppress(Failed):  # the snapshot says why
-                state.only(training or fresh()).advance(1)
-            st.rerun()
-        if st.button(words("train.reset"), icon=":material/restart_alt:", disabled=step == 0, key=f"{key}reset"):
-            (reset or fresh)()
-            st.rerun()
+        go, off = _pause if running else _start, stopped or not (may or running)
+        st.button(
+            words(f"train.{label}"),
+            type="primary",
+            icon=icon,
+            disabled=off,
+            key=f"{key}go",
+            on_click=go,
+            args=(find, fresh),
+        )
+        st.button(
+            words("train.one"),
+            icon=":material/skip_next:",
+            disabled=running or stopped or not may,
+            key=f"{key}one",
+            on_click=_one_step,
+            args=(find, fresh),
+        )
+        st.button(
+            words("train.reset"),
+            icon=":material/restart_alt:",
+            disabled=step == 0,
+            key=f"{key}reset",
+            on_click=_reset,
+            args=(reset or fresh,),
+        )
+
+
+def _start(find: Callable[[], Trained | None], fresh: Callable[[], Trained]) -> None:
+    if state.may_train():
+        state.only(find() or fresh()).start()
+
+
+def _pause(find: Callable[[], Trained | None], _: object) -> None:
+    if (training := find()) is not None:
+        training.pause(PATIENCE / max(1, live.load().running))
+
+
+def _one_step(find: Callable[[], Trained | None], fresh: Callable[[], Trained]) -> None:
+    if state.may_train():
+        with suppress(Failed):  # the snapshot says why
+            state.only(find() or fresh()).advance(1)
+
+
+def _reset(reset: Callable[[], object]) -> None:
+    reset()
 
 
 def train_now(training: Run | ImageRun, steps: int, chunk: int, *, pictures: bool = True) -> None:

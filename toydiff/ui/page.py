@@ -137,7 +137,7 @@ def training(lesson: str) -> tuple[Run, Snapshot]:
     with question:
         say(lesson, "question")
     with buttons:
-        training_buttons(run, now)
+        training_buttons(state.run, now)
     _offer_fresh_run(run)
     return run, now
 
@@ -149,12 +149,13 @@ def _offer_fresh_run(run: Run) -> None:
         return
     st.warning(prose("train", "changed", changed=difference(run.experiment, new)))
     fresh, back = st.columns(2)
-    if fresh.button(words("train.fresh"), type="primary", width="stretch"):
-        state.fresh_run()
-        st.rerun()
-    if back.button(words("train.back"), width="stretch"):
-        state.change(**differing(run.experiment, new))
-        st.rerun()
+    fresh.button(words("train.fresh"), type="primary", width="stretch", on_click=_start_fresh)
+    old = differing(run.experiment, new)
+    back.button(words("train.back"), width="stretch", on_click=state.change, kwargs=old)
+
+
+def _start_fresh() -> None:
+    state.fresh_run()
 
 
 def say_if_exploded(run: Run) -> None:

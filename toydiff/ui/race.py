@@ -29,7 +29,7 @@ def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]
     running = state.races().get(key)
     now = running.snapshot() if running is not None else None
     training_buttons(
-        running,
+        lambda: state.races().get(key),
         now,
         lambda: state.fresh_race(key, *experiments),
         lambda: state.end_race(key),
@@ -51,12 +51,9 @@ def _changed(key: str, old: tuple[Experiment, ...], new: tuple[Experiment, ...])
         return
     st.warning(words("race.changed", changed=page.difference(*pair)))
     with st.container(horizontal=True):
-        if st.button(words("train.fresh"), type="primary", key=f"{key}-fresh"):
-            state.end_race(key)
-            st.rerun()
-        if st.button(words("train.back"), key=f"{key}-back"):
-            state.change(**page.differing(*pair))
-            st.rerun()
+        fresh, back = words("train.fresh"), words("train.back")
+        st.button(fresh, type="primary", key=f"{key}-fresh", on_click=state.end_race, args=(key,))
+        st.button(back, key=f"{key}-back", on_click=state.change, kwargs=page.differing(*pair))
 
 
 def _watch(key: str, race: Race, names: tuple[str, str], old: RaceSnapshot) -> None:
