@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from toydiff.ui import pipe
+from toydiff.ui import pipe, places
 from toydiff.ui.snapshots import Beat
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +131,7 @@ class Link:
             # numpy's threads wait for work at full speed; torch's are set in `apart.begin`
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
         )
+        places.put(process.pid, places.ALL)  # wherever this process runs just now
         self._process, self._outbox, self._turn, self._born = process, SimpleQueue(), None, False
         threading.Thread(target=self._write, args=(process, self._outbox), name="orders", daemon=True).start()
 

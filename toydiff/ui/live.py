@@ -6,6 +6,7 @@ does not hold this interpreter up, and if it dies, every training goes on in a n
 live.py       what pages hold          workshop.py   what trains
 link.py       the way to the worker    worker.py     the process around it
 snapshots.py  what is seen of it       pipe.py       how messages travel
+places.py     where they run
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from toydiff.images import Images
 from toydiff.limits import limits
 from toydiff.own import Own
 from toydiff.text import words
+from toydiff.ui import places
+from toydiff.ui.job import CROWD
 from toydiff.ui.lanes import Order, Pace, Saved, judge
-from toydiff.ui.link import Died, Link
+from toydiff.ui.link import WATCH, Died, Link
 from toydiff.ui.snapshots import (
     Checkpoint,
     Failed,
@@ -351,6 +354,23 @@ def prepare() -> None:
     """Start the workers: it takes them seconds until they can train."""
     for link in _links():
         link.start()
+    if places.possible() and limits().workers == 1:
+        _sharing()
+
+
+@cache
+def _sharing() -> threading.Thread:
+    """Keeps the app and its worker apart while a class trains."""
+    thread = threading.Thread(target=_share, name="places", daemon=True)
+    thread.start()
+    return thread
+
+
+def _share() -> None:
+    (link,) = _links()
+    while True:
+        time.sleep(WATCH)
+        places.arrange(load().running > CROWD, link.pid)
 
 
 def trainings() -> list[Training]:

@@ -1,0 +1,86 @@
+"""Which process runs on which processor while a class trains."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from toydiff.ui import live, places
+
+pytestmark = pytest.mark.skipif(len(places.ALL) < 2, reason="needs Linux and two processors")
+TWO = set(sorted(places.ALL)[:2])
+
+
+@pytest.fixture(autouse=True)
+def two(monkeypatch):
+    monkeypatch.setattr(places, "ALL", TWO)
+    before = os.sched_getaffinity(0)
+    yield
+    places.put(os.getpid(), before)
+
+
+@pytest.fixture
+def worker():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
+def of(process: int) -> list[set[int]]:
+    """The processors of every thread of a process."""
+    return [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{process}/task").glob("*")]
+
+
+def test_in_a_crowd_the_worker_has_a_processor_of_its_own(worker):
+    done = threading.Event()
+    threading.Thread(target=done.wait, daemon=True).start()
+    places.arrange(True, worker)
+    assert of(worker) == [{max(TWO)}]
+    assert len(of(os.getpid())) > 1
+    assert all(one == {min(TWO)} for one in of(os.getpid()))
+    places.arrange(False, worker)
+    assert all(one == TWO for one in of(worker) + of(os.getpid()))
+    done.set()
+
+
+def test_what_is_started_in_a_crowd_may_run_anywhere(worker):
+    places.arrange(True, worker)
+    link = live.Link("tests.nobody")
+    link._spawn()
+    assert link.pid is not None
+    assert all(one == TWO for one in of(link.pid))
+    link.close()
+
+
+def test_without_a_worker_nobody_is_sent_away():
+    places.arrange(True, None)
+    assert all(one == TWO for one in of(os.getpid()))
+
+
+def test_who_has_ended_is_no_error(worker):
+    os.kill(worker, 9)
+    os.waitpid(worker, 0)
+    places.arrange(True, worker)
+
+
+def test_more_processors_are_left_alone(worker, monkeypatch):
+    monkeypatch.setattr(places, "ALL", {*TWO, 7})
+    places.arrange(True, worker)
+    assert all(one == TWO for one in of(worker) + of(os.getpid()))
+
+
+@pytest.mark.parametrize(("running", "crowd"), [(1, False), (4, False), (5, True), (30, True)])
+def test_a_crowd_is_a_few(monkeypatch, running, crowd):
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "load", lambda: SimpleNamespace(running=running))
+        patch.setattr(live, "_links", lambda: (SimpleNamespace(pid=3),))
+        patch.setattr(live, "time", SimpleNamespace(sleep=lambda seconds: seen and sys.exit()))
+        patch.setattr(places, "arrange", lambda *what: seen.append(what))
+        with pytest.raises(SystemExit):
+            live._share()
+    assert seen == [(crowd, 3)]
