@@ -78,9 +78,8 @@ def test_a_crowd_is_a_few(monkeypatch, running, crowd):
     seen = []
     with monkeypatch.context() as patch:
         patch.setattr(live, "load", lambda: SimpleNamespace(running=running))
-        patch.setattr(live, "_links", lambda: (SimpleNamespace(pid=3),))
         patch.setattr(live, "time", SimpleNamespace(sleep=lambda seconds: seen and sys.exit()))
         patch.setattr(places, "arrange", lambda *what: seen.append(what))
         with pytest.raises(SystemExit):
-            live._share()
+            live._share(SimpleNamespace(pid=3))
     assert seen == [(crowd, 3)]

@@ -361,13 +361,12 @@ def prepare() -> None:
 @cache
 def _sharing() -> threading.Thread:
     """Keeps the app and its worker apart while a class trains."""
-    thread = threading.Thread(target=_share, name="places", daemon=True)
+    thread = threading.Thread(target=_share, args=_links(), name="places", daemon=True)
     thread.start()
     return thread
 
 
-def _share() -> None:
-    (link,) = _links()
+def _share(link: Link) -> None:
     while True:
         time.sleep(WATCH)
         places.arrange(load().running > CROWD, link.pid)
