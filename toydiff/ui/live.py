@@ -354,7 +354,7 @@ def prepare() -> None:
     """Start the workers: it takes them seconds until they can train."""
     for link in _links():
         link.start()
-    if places.possible() and limits().workers == 1:
+    if places.possible() and limits().workers == limits().threads == 1:
         _sharing()
 
 
