@@ -171,7 +171,7 @@ def preview(title: str, x: Tensor, key: object) -> None:
         note = words("own.note", points=f"{len(x):,}")
         return Scene((Panel(title, words("formulas.jump"), run, (note,)),), some[:GHOST])
 
-    player(kept("own-preview", key, make), key="own-preview", trails=False, compact=True)
+    player(kept("own-preview", key, make), key="own-preview", name="toydiff-own", trails=False, compact=True)
 
 
 def _named(name: str, x: Tensor) -> Own:
