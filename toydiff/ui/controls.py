@@ -110,7 +110,7 @@ def training_buttons(
             icon=":material/restart_alt:",
             disabled=step == 0,
             key=f"{key}reset",
-            on_click=_reset,
+            on_click=do,
             args=(reset or fresh,),
         )
 
@@ -131,8 +131,9 @@ def _one_step(find: Callable[[], Trained | None], fresh: Callable[[], Trained]) 
             state.only(find() or fresh()).advance(1)
 
 
-def _reset(reset: Callable[[], object]) -> None:
-    reset()
+def do(what: Callable[[], object]) -> None:
+    """What a click calls: Streamlit wants nothing back."""
+    what()
 
 
 def train_now(training: Run | ImageRun, steps: int, chunk: int, *, pictures: bool = True) -> None:

@@ -355,15 +355,13 @@ def prepare() -> None:
     for link in _links():
         link.start()
     if places.possible() and limits().workers == limits().threads == 1:
-        _sharing()
+        _share_out()
 
 
 @cache
-def _sharing() -> threading.Thread:
-    """Keeps the app and its worker apart while a class trains."""
-    thread = threading.Thread(target=_share, args=_links(), name="places", daemon=True)
-    thread.start()
-    return thread
+def _share_out() -> None:
+    """From now on keep the app and its worker apart while a class trains."""
+    threading.Thread(target=_share, args=_links(), name="places", daemon=True).start()
 
 
 def _share(link: Link) -> None:

@@ -15,7 +15,7 @@ from toydiff.exact import Model
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
 from toydiff.ui import runs, sessions, state, teacher
-from toydiff.ui.controls import control, say_if_not_allowed, train_now, training_buttons
+from toydiff.ui.controls import control, do, say_if_not_allowed, train_now, training_buttons
 from toydiff.ui.live import Run, Snapshot
 from toydiff.ui.process import prepare
 
@@ -149,13 +149,9 @@ def _offer_fresh_run(run: Run) -> None:
         return
     st.warning(prose("train", "changed", changed=difference(run.experiment, new)))
     fresh, back = st.columns(2)
-    fresh.button(words("train.fresh"), type="primary", width="stretch", on_click=_start_fresh)
+    fresh.button(words("train.fresh"), type="primary", width="stretch", on_click=do, args=(state.fresh_run,))
     old = differing(run.experiment, new)
     back.button(words("train.back"), width="stretch", on_click=state.change, kwargs=old)
-
-
-def _start_fresh() -> None:
-    state.fresh_run()
 
 
 def say_if_exploded(run: Run) -> None:
