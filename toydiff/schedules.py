@@ -39,6 +39,16 @@ class Schedule:
         return (1 - self.beta).cumprod(0)
 
     @cached_property
+    def signal(self) -> Tensor:
+        """(T + 1,): how much of x_0 is in x_t, sqrt(alpha_bar)."""
+        return self.alpha_bar.sqrt()
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """(T + 1,): how much noise is in x_t, sqrt(1 - alpha_bar)."""
+        return (1 - self.alpha_bar).sqrt()
+
+    @cached_property
     def log_snr(self) -> Tensor:
         """(T + 1,): log of the signal-to-noise ratio alpha_bar / (1 - alpha_bar); +inf at t = 0."""
         return self.alpha_bar.logit()
@@ -46,17 +56,17 @@ class Schedule:
     @property
     def signal_left(self) -> float:
         """sqrt(alpha_bar_T): the share of x_0 that is still in x_T. Above NOISE, N(0, I) is a wrong start."""
-        return self.alpha_bar[-1].sqrt().item()
+        return self.signal[-1].item()
 
     def rates(self, t: int | Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """How much signal and how much noise x_t is made of, sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t).
 
         Shaped and typed so that they multiply x (B, *shape), and where x is; t: one number or (B,), anywhere.
         """
-        a = self.alpha_bar[t.cpu() if isinstance(t, Tensor) else t]
-        a = a if a.ndim == 0 else a.reshape(-1, *[1] * (x.ndim - 1))
+        if isinstance(t, Tensor):
+            t = t.cpu().reshape(-1, *[1] * (x.ndim - 1)) if t.ndim else t.cpu()
         # first the dtype, then the device: not every graphics card knows float64
-        return a.sqrt().to(x.dtype).to(x.device), (1 - a).sqrt().to(x.dtype).to(x.device)
+        return self.signal[t].to(x.dtype).to(x.device), self.noise[t].to(x.dtype).to(x.device)
 
     def noised(self, x0: Tensor, eps: Tensor, t: int | Tensor) -> Tensor:
         """x_t in one jump (eq. 4)."""

@@ -28,7 +28,7 @@ def schedule(s: Schedule) -> dict[str, go.Figure]:
     t = torch.arange(s.T + 1)
     curves = {
         "beta": [("β", s.beta, ORANGE)],
-        "rates": [("√ᾱ", s.alpha_bar.sqrt(), BLUE), ("√(1−ᾱ)", (1 - s.alpha_bar).sqrt(), GRAY)],
+        "rates": [("√ᾱ", s.signal, BLUE), ("√(1−ᾱ)", s.noise, GRAY)],
         "log_snr": [("log SNR", s.log_snr, BLUE)],
     }
     figures = {}
