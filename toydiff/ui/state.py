@@ -21,6 +21,7 @@ from toydiff.settings import Problem, Settings
 from toydiff.text import words
 from toydiff.ui import live
 from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Snapshot, Training
+from toydiff.ui.process import prepare
 from toydiff.ui.sessions import Session, room
 from toydiff.ui.tab import tab
 
@@ -200,6 +201,7 @@ def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0, looks: int = LOOKS
 
 def follow(old: Snapshot | RaceSnapshot, new: Snapshot | RaceSnapshot) -> None:
     """Where a training stopped by itself, or lost steps with its process: the whole page has to know."""
+    prepare()
     if (old.moving and not new.moving) or new.lost not in (None, old.lost):
         st.rerun()
 
