@@ -1,6 +1,5 @@
 """Lesson 2. A network learns to guess the noise, live."""
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from toydiff.draw import charts
@@ -56,7 +55,7 @@ def watch(old: Snapshot) -> None:
         )
 
 
-def show(name: str, chart: go.Figure) -> None:
+def show(name: str, chart: charts.Chart) -> None:
     st.plotly_chart(chart, key=name, config={"displayModeBar": False}, alt=words(f"charts.{name}_alt"))
 
 

@@ -19,7 +19,6 @@ from toydiff.ui.snapshots import Failed
 from toydiff.ui.studio import made
 
 
-@st.fragment
 def film_with_export(
     scene: Scene,
     *,
@@ -33,27 +32,33 @@ def film_with_export(
     """The player, and under it how the picture was made, and its numbers. `name`: of the files; options: of the player.
     A new pick runs the whole page again; the last one is also in the session, under "<key>-picked".
 
-    grows: the film gets new frames while one watches. lives: it is replaced while one watches. Of both, a file of what
-    it was before is still worth keeping.
+    grows: the film gets new frames while one watches. lives: it is replaced while one watches. Both stand in a part of
+    the page that runs by itself; any other film is such a part. Of both, a file of what it was before is still worth
+    keeping.
     """
-    film, below = st.container(), st.container()
 
-    def density() -> Density:
-        assert contours is not None
-        with below:  # where it may say that it waits, and the film keeps its place
-            return contours()
+    def draw() -> Chosen:
+        film, below = st.container(), st.container()
 
-    with film:
-        chosen = player(scene, key=key, name=name, follow_end=grows, contours=contours and density, **options)
-    if chosen.picked not in (None, st.session_state.get(f"{key}-picked")):
-        st.session_state[f"{key}-picked"] = chosen.picked
-        st.rerun()
-    with below.container(horizontal=True, vertical_alignment="center", key=f"{key}-export"):
-        st.caption(scene.stamp)
-        file = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
-        of = None if grows or lives else scene
-        whole = lambda: scene if contours is None else replace(scene, density=contours())  # noqa: E731
-        made_on_demand(file, lambda: made(numbers, whole()), key=f"{key}-npz", of=of)
+        def density() -> Density:
+            assert contours is not None
+            with below:  # where it may say that it waits, and the film keeps its place
+                return contours()
+
+        with film:
+            chosen = player(scene, key=key, name=name, follow_end=grows, contours=contours and density, **options)
+        if chosen.picked not in (None, st.session_state.get(f"{key}-picked")):
+            st.session_state[f"{key}-picked"] = chosen.picked
+            st.rerun()
+        with below.container(horizontal=True, vertical_alignment="center", key=f"{key}-export"):
+            st.caption(scene.stamp)
+            file = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
+            of = None if grows or lives else scene
+            whole = lambda: scene if contours is None else replace(scene, density=contours())  # noqa: E731
+            made_on_demand(file, lambda: made(numbers, whole()), key=f"{key}-npz", of=of)
+        return chosen
+
+    chosen: Chosen = draw() if grows or lives else st.fragment(draw)()
     return chosen
 
 
