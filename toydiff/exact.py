@@ -45,9 +45,17 @@ class _Cloud(NamedTuple):
         ratio = a / (1 - a)  # of signal to noise
         # the square, expanded: x p / sqrt(a) - |p|^2 / 2, times ratio. |x|^2 is the same for all p, so it drops out
         query = _widened(torch.cat([x / a.sqrt(), -torch.ones_like(a)], 1) * ratio)
-        keys = self.keys[x.dtype if ratio.max() * self.largest < FLOAT32 else torch.float64]
-        batch, head = query.to(keys.dtype)[None, None], keys[None, None]  # one batch with one head
-        return scaled_dot_product_attention(batch, head, head, scale=1.0)[0, 0, :, : x.shape[1]].to(x.dtype)
+        rough = (ratio * self.largest < FLOAT32).squeeze(1)
+        if rough.all():
+            return self._attend(query, x.dtype)[:, : x.shape[1]]
+        guess = torch.empty_like(x)
+        for kind, rows in (x.dtype, rough), (torch.float64, ~rough):
+            guess[rows] = self._attend(query[rows], kind)[:, : x.shape[1]].to(x.dtype)
+        return guess
+
+    def _attend(self, query: Tensor, kind: torch.dtype) -> Tensor:
+        keys = self.keys[kind][None, None]  # one of a batch of one, with one head
+        return scaled_dot_product_attention(query.to(kind)[None, None], keys, keys, scale=1.0)[0, 0]
 
 
 def _widened(rows: Tensor) -> Tensor:

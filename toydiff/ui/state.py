@@ -26,7 +26,7 @@ from toydiff.ui.sessions import Session, room
 from toydiff.ui.tab import tab
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
-LOOKS = 10  # at trainings, a second, of all sessions: so many cost a third of a core,
+LOOKS = 10  # at trainings, a second, of all sessions: so many cost a fifth of a core,
 FIELDS = 3  # and so many, each at a new field, the best part of one
 IMAGE_RUNS = 3  # trainings on images that a session keeps
 BROUGHT, ROOM = 8, 100_000_000  # sets of data of one's own that a session keeps, and their bytes
