@@ -33,8 +33,8 @@ def film_with_export(
     A new pick runs the whole page again; the last one is also in the session, under "<key>-picked".
 
     grows: the film gets new frames while one watches. lives: it is replaced while one watches. Both stand in a part of
-    the page that runs by itself; any other film is such a part. Of both, a file of what it was before is still worth
-    keeping.
+    the page that runs by itself; of both, a file of what it was before is still worth keeping. Any other film is a part
+    of its own: a click in it runs no more than that.
     """
 
     def draw() -> Chosen:
@@ -78,8 +78,8 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
     st.download_button could make it while it is fetched. But Streamlit drops such a file when the page of anybody else
     runs, and in a class that is sooner than a slow line has fetched it.
 
-    A callback notes the click too: the fragment that it belongs to may be gone when its turn comes, if the one around
-    it was drawn anew. Whoever draws it next makes the file.
+    A callback notes the click too: the fragment that it belongs to may be gone when its turn comes, if the page was
+    drawn anew. Whoever draws it next makes the file.
     """
     kept, wanted, there = state.session().shown, f"{key}-wanted", f"{key}-made"
     kept[f"{key}-offered"] = of, make
