@@ -30,20 +30,17 @@ def watch(old: Snapshot) -> None:
     page.say_if_exploded(run)
     model, steps = run.predictor()
     made_by = words("page.network", steps=f"{steps:,}")
-    film, wait = st.container(), st.container()  # so the film keeps its place, whether one has to wait for it or not
-    with wait:
-        scene, errors = fields("field", shown, (run, steps), {made_by: model}, made_by)
-    with film:
-        film_with_export(
-            scene,
-            key="field",
-            name=f"toydiff-field-{shown.dataset}",
-            autoplay=True,
-            contours=contours(shown),
-            particles=False,
-            marks="error",
-            lives=True,
-        )
+    scene, errors = fields("field", shown, (run, steps), {made_by: model}, made_by)
+    film_with_export(
+        scene,
+        key="field",
+        name=f"toydiff-field-{shown.dataset}",
+        autoplay=True,
+        contours=contours(shown),
+        particles=False,
+        marks="error",
+        lives=True,
+    )
     with st.container(key="error"):
         chart = charts.over_t(best.times, errors, words("charts.error_title"))
         st.plotly_chart(chart, key="errors", config={"displayModeBar": False}, alt=words("charts.error_alt"))
@@ -69,12 +66,9 @@ def watch_pair(pair: Race) -> None:
     networks, steps = pair.predictors()
     both = replace(pair.experiments[0], **looks)  # which may be of older settings
     made_by = words("page.network", steps=f"{steps:,}")
-    film, wait = st.container(), st.container()
-    with wait:
-        scene, errors = fields("fields", both, (pair, steps), dict(zip(NAMES, networks, strict=True)), made_by)
-    with film:
-        name = f"toydiff-no-time-{both.dataset}"
-        film_with_export(scene, key="fields", name=name, particles=False, marks="both-errors", lives=True)
+    scene, errors = fields("fields", both, (pair, steps), dict(zip(NAMES, networks, strict=True)), made_by)
+    name = f"toydiff-no-time-{both.dataset}"
+    film_with_export(scene, key="fields", name=name, particles=False, marks="both-errors", lives=True)
     with st.container(key="both-errors"):
         chart = charts.over_t(truth(both).times, errors, words("charts.error_title"))
         st.plotly_chart(chart, key="pair", config={"displayModeBar": False}, alt=words("charts.error_alt"))

@@ -203,6 +203,32 @@ def test_whatever_can_be_switched_says_whether_it_is_on(visit):
     assert {"trails", "loop", "guess", "anatomy", "density"} <= set(pressed)
 
 
+def test_what_is_switched_on_stays_whether_one_waits_for_the_picture_or_not(visit):
+    view = visit("reverse", FAST | {"seed": 71})
+    trails = view.page.locator(".player [data-toggle=trails]")
+    trails.click()
+    for seed in ("72", "71", "72"):  # the first one has to be made, the others are there
+        before = view.player("hash")
+        box = view.page.get_by_role("spinbutton", name=words("fields.seed"))
+        box.fill(seed)
+        box.press("Enter")
+        view.until(lambda before=before: view.at_rest and view.player("hash") != before, "another film")
+        assert trails.get_attribute("aria-pressed") == "false"
+
+
+def test_what_is_switched_on_stays_while_the_network_of_a_field_learns(visit):
+    view = visit("field", FAST | {"T": 10})
+    particles = view.page.locator(".player [data-toggle=particles]").first
+    particles.click()
+    for press in ("start", "pause", "resume"):
+        view.page.get_by_role("button", name=words(f"train.{press}")).first.click()
+        before = view.player("hash")
+        if press != "pause":
+            view.until(lambda before=before: view.player("hash") != before, "another film")
+        view.until(lambda: view.at_rest, "the page")
+        assert particles.get_attribute("aria-pressed") == "true"
+
+
 def test_one_panel_can_be_enlarged(visit):
     view = paused(visit("reverse", FAST))
     pictures = view.page.locator(".player canvas:visible")

@@ -76,8 +76,9 @@ def shown(name: str, key: object, make: Callable[[], Kept]) -> Kept:
 
 def _remembered(memory: dict[str, tuple[object, Kept]], name: str, key: object, make: Callable[[], Kept]) -> Kept:
     found = memory.get(name)
-    if found is None or found[0] != key:
-        memory[name] = found = key, make()
+    with st.container():  # of whoever waits; always there, so that what comes after it keeps its place
+        if found is None or found[0] != key:
+            memory[name] = found = key, make()
     return found[1]
 
 

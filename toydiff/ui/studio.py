@@ -290,8 +290,11 @@ def in_turn(lock: threading.Lock) -> Iterator[None]:
 def _fetched(make: Callable[[], Any], key: object) -> Any:
     try:
         with studio().ordered(make, key) as order:
-            if not order.picture.done():
-                _wait(order)
+            # Always there: what comes after it has the same place whether one has to wait or not, and a film that keeps
+            # its place keeps what was switched on in it.
+            with st.container():
+                if not order.picture.done():
+                    _wait(order)
             return order.picture.result()
     except Failed as error:
         st.error(str(error))
