@@ -76,9 +76,11 @@ def shown(name: str, key: object, make: Callable[[], Kept]) -> Kept:
 
 def _remembered(memory: dict[str, tuple[object, Kept]], name: str, key: object, make: Callable[[], Kept]) -> Kept:
     found = memory.get(name)
-    with st.container():  # of whoever waits; always there, so that what comes after it keeps its place
-        if found is None or found[0] != key:
+    place = st.empty()  # of whoever waits; always there, so that what comes after it keeps its own
+    if found is None or found[0] != key:
+        with place.container():
             memory[name] = found = key, make()
+        place.empty()
     return found[1]
 
 

@@ -290,11 +290,11 @@ def in_turn(lock: threading.Lock) -> Iterator[None]:
 def _fetched(make: Callable[[], Any], key: object) -> Any:
     try:
         with studio().ordered(make, key) as order:
-            # Always there: what comes after it has the same place whether one has to wait or not, and a film that keeps
-            # its place keeps what was switched on in it.
-            with st.container():
-                if not order.picture.done():
+            place = st.empty()  # always: what comes after it has the same place whether one has to wait or not, and a
+            if not order.picture.done():  # film that keeps its place keeps what was switched on in it
+                with place.container():
                     _wait(order)
+                place.empty()
             return order.picture.result()
     except Failed as error:
         st.error(str(error))
