@@ -43,8 +43,8 @@ def _once() -> None:
 
 def send_at_once() -> None:
     """Send every message when it is there. asyncio does not say so to what a listening socket accepts that was made
-    like Streamlit's, without the name of its protocol: the second message of a page would wait until the browser has
-    said that it has the first, and browsers take 40 ms to say so, some of them 200.
+    like Streamlit's, without the name of its protocol: the second message of a page would wait until the browser's
+    machine has said that it has the first, and it takes its time to say so, on Linux 40 ms.
 
     Whatever such a socket accepts from now on inherits it.
     """
