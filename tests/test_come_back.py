@@ -43,6 +43,8 @@ def test_a_page_that_is_loaded_again_finds_its_training(visit):
     view.page.reload()
     view.ready()
     view.until(lambda: steps(view) == before, f"{before} steps")
+    view.until(lambda: view.at_rest, "the page")
+    view.drawn()  # the tab has noted what it is called now
     view.page.reload()  # and again
     view.ready()
     view.until(lambda: steps(view) == before, f"{before} steps")
