@@ -53,6 +53,25 @@ def test_a_tab_that_is_loaded_again_finds_what_it_had(room, online):
     assert room.come_back(new.key, old) is None  # the new one has made room
 
 
+def test_a_tab_that_is_loaded_again_before_it_has_heard_of_it_finds_what_it_had_too(room, online, clock):
+    old = room.enter("a")
+    old.run = Training()
+    online.add("b")
+    new = room.enter("b")
+    assert room.come_back(old.key, new) is old
+    online |= {"c"}
+    assert room.come_back(new.key, room.enter("c")) is old  # the tab knows itself by the key of the one that went
+    assert old.visit == "c"
+    assert room.present() == [old]
+    online.clear()
+    for _ in range(2):
+        room.look()
+        clock[0] += FREED_AFTER + 1
+    assert old.run is None
+    assert not room._sessions
+    assert not room._gone
+
+
 @pytest.mark.parametrize(("page", "kept"), [("reverse", {"old", "both", "new"}), ("field", {"both", "new"})])
 def test_what_was_done_before_the_tab_was_recognized_is_kept(room, page, kept):
     old, new = room.enter("a"), room.enter("b")

@@ -126,7 +126,7 @@ class Room:
             stays.visit, stays.left = new.visit, None
             stays.unite(old, new)
             self._gone.pop(key, None)
-            self._sessions.pop(goes.key, None)
+            self._sessions[goes.key] = stays  # loaded again at once, the tab still knows the one that went
             return old if stays is old else None
 
     def here(self, session: Session) -> bool:
@@ -136,7 +136,8 @@ class Room:
     def present(self) -> list[Session]:
         """All sessions that somebody looks at, in the order in which they came."""
         with self._lock:
-            return [session for session in self._sessions.values() if self._connected(session.visit)]
+            everybody = dict.fromkeys(self._sessions.values())  # once, whatever a tab may call them
+            return [session for session in everybody if self._connected(session.visit)]
 
     def full(self, session: Session) -> bool:
         """Whether as many tabs as the machine can carry were here before this one."""
