@@ -20,7 +20,7 @@ from toydiff.text import words
 from toydiff.training import TARGETS, Trainer
 from toydiff.ui import state
 from toydiff.ui.live import Run
-from toydiff.ui.studio import made, shared
+from toydiff.ui.studio import made, shared, wait_in_place
 
 Kept = TypeVar("Kept")
 
@@ -76,11 +76,13 @@ def shown(name: str, key: object, make: Callable[[], Kept]) -> Kept:
 
 def _remembered(memory: dict[str, tuple[object, Kept]], name: str, key: object, make: Callable[[], Kept]) -> Kept:
     found = memory.get(name)
-    place = st.empty()  # of whoever waits; always there, so that what comes after it keeps its own
-    if found is None or found[0] != key:
-        with place.container():
-            memory[name] = found = key, make()
-        place.empty()
+
+    def remember() -> None:
+        nonlocal found
+        memory[name] = found = key, make()
+
+    wait_in_place(found is not None and found[0] == key, remember)
+    assert found is not None
     return found[1]
 
 

@@ -287,14 +287,20 @@ def in_turn(lock: threading.Lock) -> Iterator[None]:
             lock.release()
 
 
+def wait_in_place(there: bool, wait: Callable[[], object]) -> None:
+    """Wait, if it is not there, in a place that the page always has. So what comes after it has its own place whether
+    one has to wait or not; and a film that keeps its place keeps what was switched on in it."""
+    place = st.empty()
+    if not there:
+        with place.container():
+            wait()
+        place.empty()
+
+
 def _fetched(make: Callable[[], Any], key: object) -> Any:
     try:
         with studio().ordered(make, key) as order:
-            place = st.empty()  # always: what comes after it has the same place whether one has to wait or not, and a
-            if not order.picture.done():  # film that keeps its place keeps what was switched on in it
-                with place.container():
-                    _wait(order)
-                place.empty()
+            wait_in_place(order.picture.done(), partial(_wait, order))
             return order.picture.result()
     except Failed as error:
         st.error(str(error))
