@@ -106,7 +106,8 @@ def test_two_processes_train_as_one(tmp_path):
     torchrun = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "toydiff")
     digits = replace(tiny, data="digits")
     checkpoint.save(out, trained(3, digits), digits)
-    process = start(*torchrun, *TINY, "--data", "digits", "--steps", "15", out=out)
+    cpu = ("--device", "cpu")  # where there is a GPU too, there may be one only
+    process = start(*torchrun, *TINY, *cpu, "--data", "digits", "--steps", "15", out=out)
     said = process.communicate()[0]
     assert process.returncode == 0, said
     assert said.count("has 3 steps: the training goes on from there") == said.count("processes: 2") == 1

@@ -494,6 +494,7 @@ def test_images_are_held_once_for_a_whole_class():
 
 def test_threads_are_as_many_for_every_step_of_images_and_one_for_points(monkeypatch):
     used = []
+    monkeypatch.setattr(lanes, "usual_device", lambda: torch.device("cpu"))  # a GPU needs one, to give it its orders
     monkeypatch.setattr(workshop, "_use", used.append)
     experiment = ImageExperiment(T=10, batch=8, n=60, data="two-pixel")
     shop = Workshop()
