@@ -109,9 +109,11 @@ def session() -> Session:
 def come_back() -> None:
     """A tab that was loaded again, or lost its connection, finds what it had; else `lost` says so from now on."""
     mine = session()
-    before = tab(mine.key, mine.trained)
-    if before is None:
+    answered = st.session_state.get("answered")
+    before = tab(mine.key, mine.trained, answered)
+    if before is None or before.key == answered:  # a tab that was in doubt may ask twice
         return
+    st.session_state.answered = before.key
     found = room().come_back(before.key, mine)
     if found is not None:
         st.session_state.session = found

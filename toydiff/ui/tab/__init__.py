@@ -17,9 +17,11 @@ class Before(NamedTuple):
     trained: bool  # whether there was anything to lose
 
 
-def tab(key: str, trained: bool) -> Before | None:
-    """Have the tab remember this session. Returns the other one that it remembered until now, once."""
-    before = _component(key="tab", data={"key": key, "trained": trained}, on_before_change=lambda: None).before
+def tab(key: str, trained: bool, answered: str | None) -> Before | None:
+    """Have the tab remember this session. Returns the other one that it remembered until now, once. That one it goes
+    on remembering until its key is what was `answered`: the tab may be loaded again before it has an answer."""
+    data = {"key": key, "trained": trained, "answered": answered}
+    before = _component(key="tab", data=data, on_before_change=lambda: None).before
     if not isinstance(before, dict) or not isinstance(before.get("key"), str):
         return None
     return Before(before["key"][:100], before.get("trained") is True)

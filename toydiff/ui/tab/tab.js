@@ -24,12 +24,13 @@ function remember() {
   } catch {} // storage is forbidden: then a tab that is loaded again begins anew
 }
 
-export default function ({ data, setTriggerValue }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const found = remembered();
-  const before = found?.before ?? found; // loaded again before it could ask, the tab asks for the same one
-  tab.data = data;
-  const asks = !tab.before && typeof before?.key === "string" && before.key !== data.key;
-  if (asks) tab.before = before;
+  const before = found?.before ?? found; // loaded again before it had an answer, the tab asks for the same one
+  const waits = typeof before?.key === "string" && before.key !== data.key && before.key !== data.answered;
+  const here = () => tab.data.key === data.key && tab.page === parentElement;
+  const asks = waits && !here(); // once on each page of the app: an answer may be lost when it is turned
+  Object.assign(tab, { data, page: parentElement, before: waits ? before : undefined });
   remember();
   if (!asks) return;
   // A tab that was duplicated took the key along: then its first owner answers. A page that was left does not, even if
@@ -37,8 +38,9 @@ export default function ({ data, setTriggerValue }) {
   tab.others.delete(before.key);
   tab.channel.postMessage({ whose: before.key });
   setTimeout(() => {
+    if (!here()) return; // whoever came after it asks
+    if (!tab.others.has(before.key)) return setTriggerValue("before", before);
     tab.before = undefined;
     remember();
-    if (!tab.others.has(before.key)) setTriggerValue("before", before);
   }, PATIENCE);
 }
