@@ -7,14 +7,18 @@ class Marks {
   lines = new Map(); // subplot of a chart -> its line
   charts = [];
   looked = -Infinity;
+  timer = 0;
 
-  move(name, tick, colour) {
+  // again: is called when there were no charts yet. A film that stands still would not look for them by itself.
+  move(name, tick, colour, again) {
     if (!name) return this.clear();
     if (performance.now() - this.looked > LOOK_AGAIN) this.look(name);
     for (const chart of this.charts) {
       const plots = chart._fullLayout?._plots ?? {};
       for (const plot of Object.values(plots)) if (plot.xaxis?._length) this.place(chart, plot, tick, colour);
     }
+    clearTimeout(this.timer);
+    if (!this.lines.size) this.timer = setTimeout(again, LOOK_AGAIN + 1);
   }
 
   look(name) {
@@ -42,6 +46,7 @@ class Marks {
   }
 
   clear() {
+    clearTimeout(this.timer);
     for (const line of this.lines.values()) line.remove();
     this.lines.clear();
   }

@@ -231,7 +231,7 @@ function create(shadow) {
   function markTick() {
     const at = clock.playing ? clock.position : clock.frame;
     const [low, high] = [film.ticks[Math.floor(at)], film.ticks[Math.ceil(at)]];
-    if (low !== undefined) marks.move(film.options.marks, low + (at % 1) * (high - low), theme.model);
+    if (low !== undefined) marks.move(film.options.marks, low + (at % 1) * (high - low), theme.model, ask);
   }
 
   const sizes = new ResizeObserver(() => {
