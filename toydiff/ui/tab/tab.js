@@ -2,9 +2,12 @@
 
 const PLACE = "toydiff-session";
 const PATIENCE = 500; // ms for another tab to say that it is there
+const QUIET = 400; // ms since something was pressed: Streamlit may lose a click when another request follows at once
 
 // One for all pages of the app that this document shows. The other tabs of this browser listen on the same channel.
-const tab = (window.toydiffTab ??= { data: {}, channel: new BroadcastChannel(PLACE), others: new Set() });
+const tab = (window.toydiffTab ??= { data: {}, channel: new BroadcastChannel(PLACE), others: new Set(), pressed: -QUIET });
+const press = () => (tab.pressed = performance.now());
+for (const event of ["pointerdown", "pointerup", "keydown"]) document.addEventListener(event, press, true);
 tab.channel.onmessage = ({ data }) => {
   if (data?.whose === tab.data.key) tab.channel.postMessage({ mine: data.whose });
   if (data?.mine) tab.others.add(data.mine);
@@ -37,10 +40,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
   // the browser keeps it, and its connection, for the Back button.
   tab.others.delete(before.key);
   tab.channel.postMessage({ whose: before.key });
-  setTimeout(() => {
+  function ask() {
     if (!here()) return; // whoever came after it asks
+    if (performance.now() - tab.pressed < QUIET) return void setTimeout(ask, QUIET);
     if (!tab.others.has(before.key)) return setTriggerValue("before", before);
     tab.before = undefined;
     remember();
-  }, PATIENCE);
+  }
+  setTimeout(ask, PATIENCE);
 }
