@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import RerunException
+from streamlit.runtime.scriptrunner import RerunException, StopException
 
 from toydiff.draw.files import numbers
 from toydiff.draw.scene import Density, Scene
@@ -16,7 +16,7 @@ from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.player import Chosen, player
 from toydiff.ui.snapshots import Failed
-from toydiff.ui.studio import made
+from toydiff.ui.studio import tried
 
 
 def film_with_export(
@@ -55,7 +55,7 @@ def film_with_export(
             file = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
             of = None if grows or lives else scene
             whole = lambda: scene if contours is None else replace(scene, density=contours())  # noqa: E731
-            made_on_demand(file, lambda: made(numbers, whole()), key=f"{key}-npz", of=of)
+            made_on_demand(file, lambda: tried(numbers, whole()), key=f"{key}-npz", of=of)
         return chosen
 
     chosen: Chosen = draw() if grows or lives else st.fragment(draw)()
@@ -90,7 +90,7 @@ def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: objec
     if make_it is not None and was_of == of:
         try:
             kept[there] = of, make_it()
-        except RerunException:  # somebody has pressed something else meanwhile: the next run makes it
+        except (RerunException, StopException):  # something else was pressed meanwhile: the next run makes it
             kept[wanted] = of, make_it
             raise
         except Failed as error:

@@ -260,6 +260,11 @@ def made(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwa
     return cast(Made, _fetched(partial(make, *arguments, **named), None))
 
 
+def tried(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
+    """The same, but where a painter fails, so does this: Failed."""
+    return cast(Made, _waited(partial(make, *arguments, **named), None))
+
+
 def shared(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
     """The same for arguments that can be compared: made once, for all sessions. Never to be changed."""
     return under((make, arguments, tuple(named.items())), make, *arguments, **named)
@@ -299,12 +304,16 @@ def wait_in_place(there: bool, wait: Callable[[], object]) -> None:
 
 def _fetched(make: Callable[[], Any], key: object) -> Any:
     try:
-        with studio().ordered(make, key) as order:
-            wait_in_place(order.picture.done(), partial(_wait, order))
-            return order.picture.result()
+        return _waited(make, key)
     except Failed as error:
         st.error(str(error))
         st.stop()
+
+
+def _waited(make: Callable[[], Any], key: object) -> Any:
+    with studio().ordered(make, key) as order:
+        wait_in_place(order.picture.done(), partial(_wait, order))
+        return order.picture.result()
 
 
 def _wait(order: Order) -> None:
