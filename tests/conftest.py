@@ -1,39 +1,30 @@
-"""One thread: the networks here are too small for two, and test processes may share the machine. And what tests in a
-real browser begin with."""
+"""What all tests have in common: which process runs which, and that nothing is left behind.
+
+One thread: the networks here are too small for two, and test processes may share the machine.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 import torch
+from xdist.scheduler import LoadScopeScheduling
 
-from tests.browser import ARGUMENTS, Server, Visitors, chromium, served
 from toydiff.ui import live
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def context() -> Iterator[object]:
-    path = chromium()
-    from playwright.sync_api import sync_playwright
+class Lanes(LoadScopeScheduling):
+    """Tests of one file run in one process, and so do all tests in a browser, which come first: two stacks of Chromium,
+    server, worker and painter at once would be slower than one after the other beside all else."""
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser.new_context(viewport={"width": 1280, "height": 720})
-        browser.close()
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "browser" if file.startswith("tests/browser/") else file
 
 
-@pytest.fixture(scope="module")
-def server(context, tmp_path_factory) -> Iterator[Server]:
-    with served(tmp_path_factory.mktemp("server")) as server:
-        yield server
-
-
-@pytest.fixture
-def visit(context, server) -> Iterator[Visitors]:
-    visitors = Visitors(context, server)
-    yield visitors
-    visitors.leave()
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
+    return Lanes(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as command
 from benchmarks import gif, gpu, playback, racers, sampling, stage, steps, table, training
+from tests.waiting import PATIENCE
 from toydiff.data import spiral
 from toydiff.draw.scenes import reverse_scene
 from toydiff.experiment import Experiment
@@ -72,6 +73,7 @@ def test_a_race_ends_at_the_goal_or_at_the_cap(monkeypatch):
     assert str(finish["broken"]).startswith(">")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "turns"), [("toydiff", 20), ("plain", 400), ("smalldiffusion", 150)])
 def test_everybody_learns(name, turns):
     if name == "smalldiffusion" and not find_spec("smalldiffusion"):
@@ -133,7 +135,7 @@ def test_plotlys_film_shows_the_same_run(scene):
 
 def test_the_stage_shows_what_is_asked_for(monkeypatch, scene):
     monkeypatch.setattr("toydiff.draw.scenes.reverse_scene", lambda *_: scene)
-    page = AppTest.from_file(stage.__file__, default_timeout=60).run()
+    page = AppTest.from_file(stage.__file__, default_timeout=PATIENCE).run()
     assert [button.label for button in page.button] == ["player", "plotly"]
     for button in (0, 1):
         page.button[button].click().run()
@@ -180,6 +182,7 @@ def test_without_a_gpu_nothing_is_measured(monkeypatch, capsys):
     assert said.out == "" and "no GPU" in said.err
 
 
+@pytest.mark.slow
 def test_steps_per_second_beside_what_the_chip_could_do(monkeypatch):
     def broken(*_):
         raise RuntimeError("no compiler")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from tests.test_image_page import LINK, SMALL, run_of, wait_for
+from tests.test_image_page import LINK, SMALL, run_of
 from tests.test_pages import fine, open_page, press, says
+from tests.waiting import wait_for
 from toydiff import exact, images, moons
 from toydiff.draw import between as drawn
 from toydiff.image_experiment import ImageExperiment
@@ -97,6 +98,7 @@ def test_the_noise_found_for_gaussian_data_is_that_of_the_closed_form():
     assert (last.x - expected).abs().max() < 0.03 * expected.abs().max()
 
 
+@pytest.mark.slow
 def test_a_network_comes_back_to_the_image_too():
     experiment = ImageExperiment(T=50, n=200)
     data = experiment.images()
@@ -123,6 +125,7 @@ def sky() -> Moons:
     return Moons(16)
 
 
+@pytest.mark.slow
 def test_the_phase_of_a_real_moon_is_found(sky):
     real = moon_phases(500, seed=7, side=16)
     phase, distance = sky.nearest(real.x * real.scale + real.mean)
@@ -242,6 +245,7 @@ def films(at: AppTest) -> dict[str, bytes]:
     return {one.key: one.proto.bytes for one in at.get("bidi_component") if one.key in ("starts", "between", "dice")}
 
 
+@pytest.mark.slow
 def test_digits_with_the_exact_predictor():
     at = opened()
     assert [info.value for info in at.info] == [words("between.no_network", steps="600")]
@@ -284,6 +288,7 @@ def test_other_ends():
     fine(at.selectbox(key="between-class-b").set_value(3).run())  # no way at all
 
 
+@pytest.mark.slow
 def test_a_network_of_lesson_7_is_the_same_one_here():
     at = fine(open_page("images", **QUICK))
     fine(press(at, "images-one"))
@@ -309,6 +314,7 @@ def test_a_network_of_lesson_7_is_the_same_one_here():
     run.pause()
 
 
+@pytest.mark.slow
 def test_moons_with_and_without_a_gap():
     at = opened(image_data="moon-phases-16")
     for section in ("found", "exact-ends", "moons", "with-all", "moon-samples"):

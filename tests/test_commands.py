@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from tests.test_checkpoint import alike
+from tests.waiting import wait_for
 from toydiff import checkpoint, commands, images
 from toydiff.__main__ import main
 from toydiff.image_experiment import ImageExperiment
@@ -55,13 +55,17 @@ def test_in_two_parts_or_in_one(tmp_path, capsys):
     assert (out.read_bytes(), out.stat().st_mtime_ns) == before
 
 
+@pytest.mark.slow
 def test_a_kill_changes_nothing(tmp_path):
     """Every look at the file while it is written finds a whole one; and the training goes on from the last."""
     out = tmp_path / "it.safetensors"
     process = start("toydiff", *TINY, "--steps", "10000000", "--save-every", "0", out=out)
-    while not (out.exists() and checkpoint.load(out).state["step"] > 1):
+
+    def has_steps() -> bool:
         assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
+        return out.exists() and checkpoint.load(out).state["step"] > 1
+
+    wait_for(has_steps, "a file with steps")
     process.kill()  # SIGKILL, in the middle of whatever it was doing
     process.communicate()
     killed = checkpoint.load(out).state["step"]
@@ -100,6 +104,7 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
     assert main([*TINY, "--out", str(tmp_path / "it")]) == 130
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """The same losses and weights, to rounding; a batch shared out wrongly would show from the first step on."""
     out = tmp_path / "it.safetensors"
@@ -122,6 +127,7 @@ def test_two_processes_train_as_one(tmp_path):
     assert (averages[0] - averages[1]).norm() < 1e-3 * (averages[1] - averages[2]).norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("together", "said"), [(True, "ready\n"), (False, "ready\ntaken apart\n")])
 def test_processes_that_trained_together_take_nothing_apart(together, said):
     """Threads of gloo's own would abort them."""

@@ -85,6 +85,7 @@ def test_some_are_those_of_scikit_learn(name):
     assert ruler.ratio(DATASETS["spiral"](4000, 0)) > 2
 
 
+@pytest.mark.slow
 def test_no_cloud_needs_scikit_learn():
     """It takes a second and 140 MB, in each process that asks for data."""
     code = (

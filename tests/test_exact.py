@@ -90,6 +90,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
+@pytest.mark.slow
 def test_large_clouds_need_little_memory():
     # all weights at once would be 160 MB, and as much again for every step of the computation
     run = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)

@@ -110,6 +110,7 @@ def test_a_step_of_training_changes_the_learned_field_and_not_the_exact_one():
     assert before[1]["notes"] == after[1]["notes"]
 
 
+@pytest.mark.slow
 def test_a_file_is_kept_while_the_field_learns_on():
     at = press(press(fine(open_page("field", **NET)), "one"), "field-npz")
     press(at, "one")

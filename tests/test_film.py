@@ -91,6 +91,7 @@ def test_gif_has_every_picture_holds_the_last_and_loops():
     assert delays == [100] * 7 + [1100]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", THEMES)
 def test_gif_shows_the_pictures_in_the_colours_of_the_theme(theme):
     pictures = list(film.images(make(), theme=theme))
@@ -158,6 +159,7 @@ def test_particles_that_diverged_are_left_out(bad):
     assert 0 < after < before
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "how", [{"particles": 0}, {"frames": 1}, {"title": 30 * "a long $\\frac title "}, {"title": ""}, {"stamp": ""}]

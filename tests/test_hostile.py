@@ -24,6 +24,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
 from tests.test_pages import APP, FAST, NET, experiment, film, fine, open_page, press
+from tests.waiting import PATIENCE
 from toydiff import bring, own, pictures, silhouettes
 from toydiff.__main__ import main
 from toydiff.checkpoint import _sum, pack
@@ -270,7 +271,7 @@ def _opening() -> None:
 @pytest.mark.parametrize("which", NO_LESSONS)
 def test_a_lesson_that_cannot_be_used(which):
     make, sentence = NO_LESSONS[which]
-    at = AppTest.from_function(_opening, default_timeout=60)
+    at = AppTest.from_function(_opening, default_timeout=PATIENCE)
     at.query_params.update(FAST)
     fine(at.run()).file_uploader(key="own-lesson").set_value((f"{HTML}.safetensors", make(), ""))
     shown = "‹img src=x onerror=alert(1)›.safetensors"
@@ -288,6 +289,7 @@ def test_a_lesson_that_cannot_be_used(which):
 STRANGERS = {"dataset": "own-ffffffffffffffff", "image_data": "own-0000000000000000"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesson", PAGES)
 def test_the_key_of_data_that_is_not_here(lesson):
     at = fine(open_page(lesson, **FAST | STRANGERS))
@@ -327,7 +329,7 @@ def test_values_that_are_none(value):
 
 
 def test_a_parameter_that_stands_there_many_times():
-    at = AppTest.from_file(str(APP), default_timeout=60)
+    at = AppTest.from_file(str(APP), default_timeout=PATIENCE)
     at.query_params.update(FAST)
     at.query_params["T"] = ["20"] * 500 + [HTML, "30"]
     fine(at.switch_page("pages/forward.py").run())
@@ -344,6 +346,7 @@ def refusal(text: str) -> bool:
     return text.startswith(tuple(words(f"bounds.{name}").split("{")[0] for name in ("long", "large")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesson", POINTS)
 def test_the_most_that_a_link_can_ask_of_a_page(lesson):
     """A picture, or a sentence that says what to lower: either within the time that a test may take."""
@@ -393,7 +396,7 @@ def test_a_large_network_is_not_asked_for_too_much(monkeypatch):
             costs.bench(Experiment(T=1000, width=512, depth=8), (never, 1))
         runs.network_scene(Experiment(T=1000, width=512, depth=8, particles=500), never, 1)
 
-    at = fine(AppTest.from_function(page, default_timeout=60).run())
+    at = fine(AppTest.from_function(page, default_timeout=PATIENCE).run())
     assert len(sentences(at)) == 1
     fine(at.button[0].click().run())
     assert len(sentences(at)) == 1
@@ -436,7 +439,7 @@ def test_two_clicks_on_reset_lose_nothing_more():
 
 
 def test_two_clicks_on_an_export_make_one_file(monkeypatch):
-    """Films and strips are the browser's: tests/test_hostile_browser.py."""
+    """Films and strips are the browser's: tests/browser/test_impatience.py."""
     at = open_page("forward", **FAST)
     made = []
     monkeypatch.setattr(export, "numbers", lambda scene: made.append(len(scene.ticks)) or b"PK")

@@ -2,7 +2,6 @@
 opens."""
 
 import io
-import time
 import zipfile
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.test_pages import film, fine, open_page, press, says, ticks
 from tests.test_player import Film, unpacked
+from tests.waiting import PATIENCE, wait_for
 from toydiff import checkpoint, exact, own
 from toydiff.draw.images import (
     apart,
@@ -189,13 +189,6 @@ def test_points_and_images_train_in_turns():
     pictures.pause()
 
 
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 # ---------------------------------------------------------------- the page
 
 
@@ -244,6 +237,7 @@ def test_training_now_makes_that_many_steps(monkeypatch):
     assert [point.step for point in run.snapshot().checkpoints] == [0, 13]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["moon-phases-16", "two-pixel"])
 def test_other_images(data):
     at = opened()
@@ -327,6 +321,7 @@ def test_an_emptied_number_box_changes_nothing():
     assert at.number_input(key="control-image-lr").value == SMALL.lr
 
 
+@pytest.mark.slow
 def test_other_images_bring_as_many_as_there_usually_are():
     at = opened()
     fine(at.selectbox(key="control-image-data").set_value("moon-phases-32").run())
@@ -346,7 +341,7 @@ def slow_page(kind: str, **fields: object) -> AppTest:
         experiment = ImageExperiment(**fields)
         say_if_slow(experiment, load(experiment.data, experiment.n, experiment.seed), torch.device(kind))
 
-    return fine(AppTest.from_function(page, args=(kind, fields)).run(timeout=60))
+    return fine(AppTest.from_function(page, args=(kind, fields)).run(timeout=PATIENCE))
 
 
 def test_what_takes_long_on_a_cpu_is_said_and_what_does_not_is_not():
@@ -358,6 +353,7 @@ def test_what_takes_long_on_a_cpu_is_said_and_what_does_not_is_not():
     assert large.caption[0].value.endswith(words("images.for_a_gpu", times="?").split("?")[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["small", "medium"])
 def test_too_little_memory_is_a_sentence_and_the_run_is_kept(monkeypatch, size):
     at = fine(press(opened(image_size=size), "images-one"))
@@ -389,6 +385,7 @@ def test_a_training_that_fails_while_the_page_waits_is_a_sentence(monkeypatch, p
 # ---------------------------------------------------------------- many samples, measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["digits", "moon-phases-16"])
 def test_measured_numbers_are_those_of_the_samples(data, monkeypatch):
     monkeypatch.setattr(lesson, "MEASURED", 60)
@@ -472,7 +469,7 @@ def a_page(what: str) -> AppTest:
         if before in (None, st.session_state.setdefault("first", st.session_state.image_experiment)):
             getattr(pictures, what)()
 
-    at = AppTest.from_function(page, args=(what,), default_timeout=60)
+    at = AppTest.from_function(page, args=(what,), default_timeout=PATIENCE)
     at.query_params.update(LINK)
     return fine(at.run())
 

@@ -1,14 +1,13 @@
 """Live training, through the worker process: what a run promises to a page, whatever happens to that process."""
 
 import gc
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.waiting import PATIENCE, wait_for
 from toydiff import checkpoint, own
 from toydiff.experiment import Experiment
 from toydiff.image_experiment import ImageExperiment
@@ -27,35 +27,33 @@ from toydiff.ui.snapshots import Unknown
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)
-PACE = Pace(samples=64)
+PACE = Pace(samples=64, save=math.inf)  # few samples; states are saved when somebody asks, however slow it trains
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
-    """Few samples."""
     monkeypatch.setattr(live, "PACE", PACE)
     monkeypatch.setattr(link, "WATCH", 0.05)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
+def trained(run: Run) -> int:
+    """How many steps it has made, as the worker says."""
+    _, step = run._link.ask("predictors", run._key).result(PATIENCE)
+    return step
 
 
-def stands_still(run: Run, seconds: float = 0.6) -> bool:
-    """No step in a time in which a worker makes hundreds."""
-    step = run.step
-    time.sleep(seconds)
-    return run.step == step
+def stands_still(run: Run) -> bool:
+    """No step while its worker makes hundreds for somebody else: whoever trains has every second turn at least."""
+    step = trained(run)
+    Run(SMALL).advance(300)
+    return trained(run) == step
 
 
 def unknown(run: Run, key: int | None = None) -> bool:
     """Whether the worker does not have it (any more)."""
     answer: Future[object] = run._link.ask("predictors", run._key if key is None else key)
-    return isinstance(answer.exception(timeout=120), Unknown)
+    return isinstance(answer.exception(timeout=PATIENCE), Unknown)
 
 
 def as_the_trainer_does(run: Run) -> bool:
@@ -190,6 +188,7 @@ def test_an_explosion_stops_the_run_for_good():
         assert run.step == now.step
 
 
+@pytest.mark.slow
 def test_many_train_at_once_and_every_one_is_what_it_would_be_alone():
     runs = [Run(replace(SMALL, seed=seed)) for seed in range(12)]
     for run in runs:
@@ -386,6 +385,7 @@ def test_a_killed_worker_comes_back_with_every_run():
         assert as_the_trainer_does(run)
 
 
+@pytest.mark.slow
 @POSIX
 def test_who_waits_when_the_worker_is_killed_gets_what_was_asked_for():
     run = Run(replace(SMALL, width=64))
@@ -394,11 +394,12 @@ def test_who_waits_when_the_worker_is_killed_gets_what_was_asked_for():
     waiting.start()
     wait_for(lambda: run.step > 0)
     kill_worker(run)
-    waiting.join(timeout=120)
+    waiting.join(timeout=PATIENCE)
     assert done == [2000]
     assert as_the_trainer_does(run)
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_run_that_kills_its_worker_twice_is_left_alone_and_can_be_tried_again():
     run, other = Run(SMALL), Run(SMALL)
@@ -418,6 +419,7 @@ def test_a_run_that_kills_its_worker_twice_is_left_alone_and_can_be_tried_again(
     assert run.snapshot().problem is None
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_worker_that_hangs_is_replaced(monkeypatch):
     run = Run(SMALL)
@@ -429,7 +431,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
     monkeypatch.setattr(link, "PATIENCE", 0.5)
     wait_for(lambda: run._link.pid != old)
     monkeypatch.undo()
-    waiting.join(timeout=120)
+    waiting.join(timeout=PATIENCE)
     assert run.step == 20
     assert as_the_trainer_does(run)
 
@@ -449,9 +451,11 @@ def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
 # ---------------------------------------------------------------- processes
 
 
+@pytest.mark.slow
 def test_runs_are_spread_over_the_workers(monkeypatch):
     links = link.Link(), link.Link()
     monkeypatch.setattr(live, "_links", lambda: links)
+    monkeypatch.setattr(live, "_share_out", lambda: None)  # processors, to a single worker
     live.prepare()
     try:
         runs = [Run(SMALL) for _ in range(4)]
@@ -489,21 +493,24 @@ def started(more: str = "") -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_while_training_ends_well():
     process = started()
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0, "")
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_a_worker_does_not_outlive_the_app(end):
     process = started("time.sleep(600)")
     process.send_signal(end)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (-end, "")
 
 
+@pytest.mark.slow
 @POSIX
 def test_ctrl_c_says_nothing_of_the_worker():
     process = started(
@@ -512,5 +519,5 @@ def test_ctrl_c_says_nothing_of_the_worker():
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "here"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out.strip(), errors) == (0, "interrupted", "")

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.test_pages import APP, FAST, experiment, fine, open_page
 from tests.test_player import Film, unpacked
+from tests.waiting import PATIENCE
 from toydiff import checkpoint, own, silhouettes
 from toydiff.data import standardized
 from toydiff.experiment import Experiment
@@ -169,7 +170,7 @@ def test_two_drawings_of_one_name_can_be_told_apart():
 
 
 def test_the_page_alone_has_no_lesson_2_to_go_to_and_says_what_is_in_use():
-    at = AppTest.from_file(str(APP.parent / "pages" / "own.py"), default_timeout=60)
+    at = AppTest.from_file(str(APP.parent / "pages" / "own.py"), default_timeout=PATIENCE)
     fine(at.run()).session_state["session"].kept["own-drawing"] = RING
     at = learn(fine(at.run()))
     assert at.markdown[0].value.endswith(words("titles.own"))
@@ -358,7 +359,7 @@ def session(do: object) -> AppTest:
         if "result" not in st.session_state:
             st.session_state.result = do()
 
-    at = AppTest.from_function(page, args=(do,), default_timeout=60)
+    at = AppTest.from_function(page, args=(do,), default_timeout=PATIENCE)
     at.query_params.update(FAST)
     return fine(at.run())
 
@@ -422,7 +423,7 @@ def damaged() -> dict[str, tuple[bytes, str]]:
 @pytest.mark.parametrize("which", damaged())
 def test_a_file_that_is_no_whole_lesson_changes_nothing(which):
     content, sentence = damaged()[which]
-    at = AppTest.from_function(_opening, default_timeout=60)
+    at = AppTest.from_function(_opening, default_timeout=PATIENCE)
     at.query_params.update(FAST)
     fine(at.run())
     before = at.session_state["session"].run
@@ -449,7 +450,7 @@ def _opening() -> None:
 
 def test_a_lesson_is_opened_in_the_dialog_and_the_page_says_so():
     content, chosen = a_lesson()
-    at = AppTest.from_function(_opening, default_timeout=60)
+    at = AppTest.from_function(_opening, default_timeout=PATIENCE)
     upload(fine(at.run()), "lesson.safetensors", content, key="own-lesson")
     assert not at.error
     assert experiment(at) == chosen

@@ -3,9 +3,8 @@
 import inspect
 import math
 import re
-import time
-from collections.abc import Callable
 from dataclasses import asdict, fields
+from functools import cache
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -13,14 +12,16 @@ from string import Formatter
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from tests.test_player import Film, unpacked
+from tests.waiting import PATIENCE, wait_for
 from toydiff.data import DATASETS
 from toydiff.experiment import CHOICES, RANGES, Experiment, allowed
 from toydiff.schedules import SCHEDULES
 from toydiff.text import prose, words
-from toydiff.ui import live
+from toydiff.ui import export, live
 from toydiff.ui.export import _want
 from toydiff.ui.live import Run
 from toydiff.ui.page import PAGES
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("few_samples")
 
 def open_page(lesson: str, **params: str) -> AppTest:
     """A link opened in a fresh server: the page runs by itself, without app.py."""
-    at = AppTest.from_file(str(APP), default_timeout=60)
+    at = AppTest.from_file(str(APP), default_timeout=PATIENCE)
     at.query_params.update(params)
     return at.switch_page(f"pages/{lesson}.py").run()
 
@@ -94,9 +95,15 @@ def slides(at: AppTest, field: str) -> bool:
 # ---------------------------------------------------------------- every page
 
 
+@cache
+def seen(lesson: str) -> AppTest:
+    """A page as a link shows it. Tests only look at it."""
+    return open_page(lesson, **FAST)
+
+
 @pytest.mark.parametrize("lesson", PAGES)
 def test_each_page_opens_by_itself(lesson):
-    at = fine(open_page(lesson, **FAST))
+    at = fine(seen(lesson))
     assert texts(at)[0].endswith(words(f"titles.{lesson}"))
     assert not at.warning
     assert not at.error
@@ -105,7 +112,7 @@ def test_each_page_opens_by_itself(lesson):
 
 
 def test_each_page_opens_through_the_app():
-    at = AppTest.from_file(str(APP), default_timeout=60)
+    at = AppTest.from_file(str(APP), default_timeout=PATIENCE)
     at.query_params.update(FAST)
     at.run()
     fine(at)
@@ -117,7 +124,7 @@ def test_each_page_opens_through_the_app():
 
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_each_lesson_runs_as_a_script_of_its_own(lesson):
-    at = AppTest.from_file(str(APP.parent / "pages" / f"{lesson}.py"), default_timeout=60)
+    at = AppTest.from_file(str(APP.parent / "pages" / f"{lesson}.py"), default_timeout=PATIENCE)
     at.query_params.update(FAST)
     fine(at.run())
     assert texts(at)[0].endswith(words(f"titles.{lesson}"))
@@ -125,7 +132,7 @@ def test_each_lesson_runs_as_a_script_of_its_own(lesson):
 
 @pytest.mark.parametrize("lesson", PAGES)
 def test_each_page_has_the_table_of_contents(lesson):
-    at = open_page(lesson, **FAST)
+    at = seen(lesson)
     links = [(link.proto.page, link.proto.label) for link in at.sidebar.get("page_link")]
     assert links == [(name, words(f"nav.{name}")) for name in PAGES]
 
@@ -135,7 +142,7 @@ COURSE = [name for name in PAGES if name not in ("home", "own")]
 
 @pytest.mark.parametrize(("lesson", "after"), list(pairwise(COURSE)))
 def test_each_lesson_leads_to_the_next(lesson, after):
-    at = open_page(lesson, **FAST)
+    at = seen(lesson)
     assert [link.proto.page for link in at.main.get("page_link")][-1:] == [after]
 
 
@@ -144,7 +151,7 @@ PLACE = re.compile(r"(?<![{\\\w}^_])\{[a-z_]+\}(?!\})")  # "{steps}", but not "\
 
 @pytest.mark.parametrize("lesson", PAGES)
 def test_no_place_in_a_text_is_left_unfilled(lesson):
-    at = open_page(lesson, **FAST)
+    at = seen(lesson)
     for kind in SAYING:
         for element in getattr(at, kind):
             assert not PLACE.findall(element.value)
@@ -152,7 +159,7 @@ def test_no_place_in_a_text_is_left_unfilled(lesson):
 
 @pytest.mark.parametrize("lesson", PAGES)
 def test_the_address_holds_every_setting(lesson):
-    at = open_page(lesson, **FAST)
+    at = seen(lesson)
     assert {name: at.query_params[name] for name in at.query_params} == experiment(at).to_params()
     assert experiment(at) == Experiment(points=100, particles=16, T=10)
 
@@ -197,10 +204,11 @@ def test_nonsense_in_a_link_is_named_and_replaced(value):
 
 
 @pytest.mark.parametrize("lesson", PAGES)
-@pytest.mark.parametrize("field", ["dataset", "T", "lr"])
-def test_every_page_survives_a_wrong_link(lesson, field):
-    at = fine(open_page(lesson, **FAST | {field: "<img src=x onerror=alert(1)>"}))
-    assert [words(f"fields.{field}") in warning.value for warning in at.warning] == [True]
+def test_every_page_survives_a_wrong_link(lesson):
+    wrong = ("dataset", "T", "lr")
+    at = fine(open_page(lesson, **FAST | dict.fromkeys(wrong, "<img src=x onerror=alert(1)>")))
+    for field, warning in zip(wrong, at.warning, strict=True):
+        assert words(f"fields.{field}") in warning.value
 
 
 @pytest.mark.parametrize("field", RANGES)
@@ -380,13 +388,6 @@ def press(at: AppTest, key: str) -> AppTest:
 def labelled(at: AppTest, key: str):
     (button,) = (button for button in at.button if button.label == words(key))
     return button
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def metric(at: AppTest, name: str) -> str:
@@ -740,7 +741,7 @@ def test_making_a_file_twice_is_harmless():
 @pytest.mark.parametrize("lesson", PAGES)
 def test_what_is_taken_home_has_a_name_and_says_how_it_was_made(lesson):
     """The browser makes it, of what the player got."""
-    at = open_page(lesson, **FAST)
+    at = seen(lesson)
     files = {}
     for player in at.main.get("bidi_component"):
         header = unpacked(player.proto.bytes).header if player.proto.bytes else {}
@@ -752,13 +753,37 @@ def test_what_is_taken_home_has_a_name_and_says_how_it_was_made(lesson):
     assert files or lesson in ("own", "teacher")
 
 
-def test_a_file_whose_making_was_interrupted_is_made_by_the_next_run():
-    at = press(open_page("forward", **FAST), "forward-npz")
-    files, content = at.session_state["session"].shown, kept(at, "forward-npz")
-    of, _ = files.pop("forward-npz-made")
-    files["forward-npz-wanted"] = of, lambda: content  # as a click leaves it whose run was ended by another click
+@pytest.mark.parametrize("end", [st.rerun, st.stop])
+def test_a_file_whose_making_was_ended_by_another_click_is_made_by_the_next_run(monkeypatch, end):
+    """A click in the same part of a page begins it anew; any other click ends it."""
+    at = open_page("forward", **FAST)
+    ends, really = [end], export.tried
+
+    def pressed(*arguments: object) -> object:
+        if ends:
+            ends.pop()()
+        return really(*arguments)
+
+    monkeypatch.setattr(export, "tried", pressed)
+    press(at, "forward-npz")
+    assert not ends
     assert saves(fine(at.run()), "forward-npz")
-    assert "forward-npz-wanted" not in files
+    assert "forward-npz-wanted" not in at.session_state["session"].shown
+
+
+def test_a_file_that_cannot_be_made_is_a_sentence_and_is_not_tried_again(monkeypatch):
+    at = open_page("forward", **FAST)
+    tried: list[object] = []
+
+    def fails(*_: object) -> object:
+        tried.append(1)
+        raise live.Failed("no room")
+
+    monkeypatch.setattr(export, "tried", fails)
+    press(at, "forward-npz")
+    assert [error.value for error in at.error] == ["no room"]
+    assert not fine(at.run()).error
+    assert len(tried) == 1
 
 
 def test_what_a_page_has_shown_is_let_go_when_another_one_is_opened():

@@ -10,8 +10,9 @@ import torch
 from plotly.graph_objects import Figure
 from streamlit.testing.v1 import AppTest
 
-from tests.test_live import PACE, SMALL, wait_for
+from tests.test_live import PACE, SMALL
 from tests.test_player import Film, unpacked
+from tests.waiting import PATIENCE, wait_for
 from toydiff.draw import charts
 from toydiff.experiment import CHOICES, Experiment
 from toydiff.text import words
@@ -190,7 +191,7 @@ else:
 
 
 def opened(**params: object) -> AppTest:
-    at = AppTest.from_string(SCRIPT, default_timeout=60)
+    at = AppTest.from_string(SCRIPT, default_timeout=PATIENCE)
     settings = {"points": 100, "particles": 16, "T": 10, "width": 8, "depth": 1, "batch": 16} | params
     at.query_params.update({name: str(value) for name, value in settings.items()})
     return fine(at.run())

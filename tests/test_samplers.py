@@ -110,8 +110,7 @@ TWINS = {
 
 @everyone
 @schedules
-@pytest.mark.parametrize("shape", [(2,), (1, 4, 4)])
-@pytest.mark.parametrize("steps", [None, 20, 5, 1])
+@pytest.mark.parametrize(("steps", "shape"), [(None, (2,)), (20, (1, 4, 4)), (5, (2,)), (1, (2,))])
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # theirs
 def test_every_step_is_that_of_diffusers(name, schedule, shape, steps):
     schedule = SCHEDULES[schedule](100)
@@ -341,9 +340,8 @@ TORN = {"moons", "gaussians", "circles"}
 
 @pytest.mark.parametrize("dataset", DATASETS)
 @schedules
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_mean_only_collapses_and_ddpm_and_ddim_do_not(dataset, schedule, seed):
-    experiment = Experiment(dataset=dataset, schedule=schedule, points=600, particles=300, seed=seed)
+def test_mean_only_collapses_and_ddpm_and_ddim_do_not(dataset, schedule):
+    experiment = Experiment(dataset=dataset, schedule=schedule, points=600, particles=300)
     data, exact = experiment.data(), experiment.exact()
     for way in ("ddpm", "ddim"):
         assert spread(experiment.reverse(exact, way).end, data) == pytest.approx(1, abs=0.1), way

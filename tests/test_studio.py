@@ -18,6 +18,8 @@ from tests.painted import (
     die,
     die_again,
     exact_scene,
+    noted,
+    noted_step_by_step,
     place,
     slowly,
     step_by_step,
@@ -26,7 +28,8 @@ from tests.painted import (
     worked,
     wrong,
 )
-from tests.test_live import POSIX, wait_for
+from tests.test_live import POSIX
+from tests.waiting import PATIENCE, wait_for
 from toydiff import own
 from toydiff.draw.costs import Bench
 from toydiff.draw.scenes import reverse_scene
@@ -55,11 +58,7 @@ def closed() -> Studio:
 
 
 def wait(studio: Studio, order: Order, tell: Callable[[float], object] = lambda _: None) -> object:
-    end = time.monotonic() + 120
-    while not order.picture.done():
-        assert time.monotonic() < end, "waited in vain"
-        studio.go_on(order, tell)
-        time.sleep(0.005)
+    wait_for(lambda: studio.go_on(order, tell) or order.picture.done(), "the picture")
     return order.picture.result()
 
 
@@ -160,6 +159,7 @@ def test_a_painter_that_is_killed_has_a_successor_that_paints_it(studio, tmp_pat
     assert made(studio, partial(die, tmp_path / "flag")) not in (before, os.getpid())
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_picture_that_kills_painters_is_given_up(studio):
     with pytest.raises(Failed, match="stopped twice"):
@@ -263,17 +263,18 @@ def test_a_film_lets_others_go_between(studio, tmp_path):
 
 
 def test_a_film_is_begun_however_many_others_wait(studio, tmp_path):
-    flag, ready = tmp_path / "flag", tmp_path / "ready"
-    ready.touch()
+    flag, book = tmp_path / "flag", tmp_path / "book"
     with ExitStack() as stack:
         first = stack.enter_context(studio.ordered(partial(until, flag)))
-        others = [stack.enter_context(studio.ordered(partial(time.sleep, 0.3))) for _ in range(9)]
+        others = [stack.enter_context(studio.ordered(partial(noted, book, n))) for n in range(9)]
         studio.go_on(first, lambda _: None)
-        film = stack.enter_context(studio.ordered(partial(step_by_step, ready)))
+        film = stack.enter_context(studio.ordered(partial(noted_step_by_step, book, "film")))
         studio.go_on(film, lambda _: None)
         flag.touch()
-        wait(studio, film)
-        assert not others[-1].picture.done()
+        for order in (film, *others):
+            wait(studio, order)
+    made = book.read_text().split()
+    assert made.index("film") < made.index("8")
 
 
 def test_some_time_is_left_for_a_film(studio, tmp_path):
@@ -327,6 +328,7 @@ def test_an_empty_room_keeps_no_picture(closed):
     assert made(closed, partial(exact_scene, SMALL), "key") is not first
 
 
+@pytest.mark.slow
 def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
     monkeypatch.setattr("toydiff.ui.studio.LONG", 0.0)
     flag, one = tmp_path / "flag", Studio(1)
@@ -348,6 +350,7 @@ def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
         one.close()
 
 
+@pytest.mark.slow
 def test_a_painter_ends_when_the_app_does():
     one = link.Link("toydiff.ui.painter")
     one.start()
@@ -366,17 +369,14 @@ def page_that_waits() -> None:
     from toydiff.ui.studio import in_turn
 
     with in_turn(LOCK):
-        st.markdown("in turn")
+        st.markdown(f"in turn, the lock is {'held' if LOCK.locked() else 'free'}")
 
 
 def test_a_page_waits_its_turn_and_gives_the_lock_back():
-    LOCK.acquire()
-    timer = threading.Timer(1.0, LOCK.release)
-    timer.start()
-    began = time.monotonic()
-    at = AppTest.from_function(page_that_waits, default_timeout=60).run()
-    assert time.monotonic() - began > 0.9
-    assert [element.value for element in at.markdown] == ["in turn"]
+    LOCK.refuse(3)
+    at = AppTest.from_function(page_that_waits, default_timeout=PATIENCE).run()
+    assert [element.value for element in at.markdown] == ["in turn, the lock is held"]
+    assert LOCK.refusals == 0
     assert not LOCK.locked()
 
 
@@ -390,12 +390,11 @@ def test_a_click_on_something_else_gives_the_lock_back(monkeypatch):
         raise CalledAwayError
 
     monkeypatch.setattr("toydiff.ui.studio.st.spinner", spinner)
-    lock = threading.Lock()
-    lock.acquire()
-    threading.Timer(0.3, lock.release).start()
-    with pytest.raises(CalledAwayError), in_turn(lock):
+    LOCK.refuse(2)
+    with pytest.raises(CalledAwayError), in_turn(LOCK):
         pass
-    assert not lock.locked()
+    assert LOCK.refusals == 0
+    assert not LOCK.locked()
 
 
 def test_a_picture_that_cannot_be_sent_is_a_sentence_and_not_the_films(studio, tmp_path):

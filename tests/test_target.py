@@ -70,6 +70,7 @@ def test_the_films_show_walks_that_arrive_and_then_their_noise():
     assert [panel["title"] for panel in noises.header["panels"]] == [words("names.total"), words("names.last-step")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("t", [1, 10, 20])
 def test_the_scene_counts_walks(t):
     shown = Experiment(points=200, T=20, t=t)
@@ -103,6 +104,7 @@ def test_the_conclusion_fits_the_time(t, section):
     assert [name for name in ("first", "same", "certain") if says(at, "target", name)] == [section]
 
 
+@pytest.mark.slow
 def test_where_nobody_comes_the_page_says_so():
     at = fine(open_page("target", **FAST, x="5", y="-5", t="2"))
     assert says(at, "target", "none")
@@ -112,6 +114,7 @@ def test_where_nobody_comes_the_page_says_so():
     assert arrivals.header["particles"] == 0
 
 
+@pytest.mark.slow
 def test_a_click_chooses_the_place():
     at = fine(open_page("target", **FAST))
     at.session_state["arrivals-picked"] = (-1.234, 9.0)  # what the player leaves there

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.waiting import PATIENCE
 from toydiff import own
 from toydiff.data import spiral
 from toydiff.experiment import Experiment
@@ -58,7 +59,7 @@ def train():
 
 def open_page(name: str, word: str | None = None, **params: str) -> AppTest:
     """A page in a fresh server."""
-    at = AppTest.from_file(str(APP), default_timeout=60)
+    at = AppTest.from_file(str(APP), default_timeout=PATIENCE)
     at.query_params.update(FAST | params | ({} if word is None else {"teacher": word}))
     return at.switch_page(f"pages/{name}.py").run()
 
@@ -114,14 +115,14 @@ def test_the_word_in_an_address_opens_it(room, lesson):
 
 
 def test_it_opens_through_the_app(room):
-    at = AppTest.from_file(str(APP), default_timeout=60)
+    at = AppTest.from_file(str(APP), default_timeout=PATIENCE)
     at.query_params.update(FAST | {"teacher": WORD})
     assert invited(at.run())
     assert sees(at.switch_page("pages/teacher.py").run())
 
 
 def test_the_page_runs_as_a_script_of_its_own(room):
-    at = AppTest.from_file(str(APP.parent / "pages" / "teacher.py"), default_timeout=60)
+    at = AppTest.from_file(str(APP.parent / "pages" / "teacher.py"), default_timeout=PATIENCE)
     at.query_params["teacher"] = WORD
     assert sees(at.run())
     assert not at.sidebar.get("page_link")
@@ -193,7 +194,7 @@ def test_nothing_keeps_the_word(room, caplog):
 
 def test_a_tab_that_is_loaded_again_still_has_it(room):
     at = open_page("teacher", WORD)
-    again = AppTest.from_file(str(APP), default_timeout=60)
+    again = AppTest.from_file(str(APP), default_timeout=PATIENCE)
     again.session_state["session"] = at.session_state["session"]  # as `state.come_back` puts it there
     assert sees(again.switch_page("pages/teacher.py").run())
 

@@ -367,6 +367,7 @@ def trained():
     return experiment, it.predictor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["ddpm", "ddim"])
 def test_a_trained_network_draws_the_data(trained, way):
     experiment, predictor = trained
@@ -376,6 +377,7 @@ def test_a_trained_network_draws_the_data(trained, way):
     assert Ruler(experiment.data()).ratio(samples) < 2
 
 
+@pytest.mark.slow
 def test_a_trained_network_collapses_without_its_noise(trained):
     experiment, predictor = trained
     samples = experiment.reverse(predictor, "mean-only", experiment.start(2000)).end

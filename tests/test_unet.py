@@ -172,6 +172,7 @@ def test_what_is_saved_is_what_is_loaded(name, tmp_path):
     assert set(model.state_dict()) == {key for key, _ in model.named_parameters()}  # no schedule in it
 
 
+@pytest.mark.slow
 @everyone
 def test_it_learns_eight_digits(name):
     digits = standardized(torch.from_numpy(load_digits().images[:8])[:, None])

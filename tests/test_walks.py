@@ -84,6 +84,7 @@ def test_whole_walks_are_the_walks():
     assert (shares[0] - shares[1]).abs().max() < 0.12
 
 
+@pytest.mark.slow
 def test_where_nobody_comes_there_are_no_walks():
     data, schedule = DATASETS["spiral"](300, 0), SCHEDULES["cosine"](50)
     far = torch.tensor([5.0, 5.0])

@@ -138,6 +138,7 @@ def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkey
     assert share < 1 / job.LONGER if company else share > 1 / 2
 
 
+@pytest.mark.slow
 def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: clock.now))
@@ -505,6 +506,7 @@ def test_threads_are_as_many_for_every_step_of_images_and_one_for_points(monkeyp
     assert used == [1, 1, limits().threads, 1]
 
 
+@pytest.mark.slow
 def test_the_worker_starts_without_what_only_pages_need():
     code = (
         "import sys, toydiff.ui.worker; print([m for m in ('streamlit', 'matplotlib', 'plotly') if m in sys.modules])"

@@ -419,6 +419,45 @@ def test_what_is_switched_on_is_in_the_picture(bench):
         assert min(difference(plain, with_it, 2)) > 0.02, shown
 
 
+def around(picture: np.ndarray, place: tuple[float, float], scene: Scene, panel: int = 0) -> np.ndarray:
+    """(3, 3, 3): the pixels at a place of the plane, in a film of that many panels."""
+    unit = {1: 1.5, 2: 1.25, 3: 1}[len(scene.panels)]
+    scale = SIDE / 2 / scene.half_width
+    left, top = EDGE + panel * (SIDE + SPACE) + SIDE / 2, EDGE + HEAD + SIDE / 2
+    column, row = int(unit * (left + scale * place[0])), int(unit * (top - scale * place[1]))
+    return picture[row - 1 : row + 2, column - 1 : column + 2]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("panels", [1, 3])
+def test_a_particle_has_the_hue_of_where_it_began_and_stands_where_it_is(bench, theme, panels):
+    look = THEMES[theme]
+    angle = 2 * torch.pi * torch.arange(10) / 10 + 0.1
+    start = 1.6 * torch.stack([angle.cos(), angle.sin()], 1)
+    places = torch.stack([start, start.roll(3, 0)])  # each goes to where another one was
+    run = Trajectory(torch.tensor([1, 0]), places, places, places)
+    scene = Scene(tuple(Panel("DDPM", "", run) for _ in range(panels)), torch.zeros(0, 2))
+    assert len(set(scene.hue.tolist())) == len(look.hues)
+    for frame, picture in enumerate(bench.pictures(scene, 0, 1, theme=theme)):
+        for panel in range(panels):
+            for i, hue in enumerate(scene.hue.tolist()):
+                pixels = around(picture, places[frame, i].tolist(), scene, panel)
+                assert same(pixels, look.hues[hue])[1, 1], (frame, panel, i)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_anatomy_of_a_step_is_the_model_s_arrow_then_the_noise_s(bench, theme):
+    look = THEMES[theme]
+    start, mean, end = torch.tensor([[[-1.5, -1.0]], [[0.5, -1.0]], [[0.5, 1.2]]]).unbind()
+    run = Trajectory(torch.tensor([1, 0]), torch.stack([start, end]), torch.zeros(2, 1, 2), torch.stack([start, mean]))
+    scene = Scene((Panel("DDPM", "", run),), torch.zeros(0, 2))
+    picture = bench.picture(scene, 1, anatomy=True, theme=theme)
+    for x in (-1.3, -0.5, 0.2):
+        assert same(around(picture, (x, -1.0), scene), look.model).any(), x
+    for y in (-0.8, 0.0, 0.6):
+        assert same(around(picture, (0.5, y), scene), look.noise).any(), y
+
+
 def test_what_is_written_stands_around_the_picture_and_no_word_of_the_stamp_is_lost(bench):
     scene = make(panels=2)
     long = STAMP + 10 * ", and on and on it goes"

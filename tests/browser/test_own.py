@@ -5,34 +5,29 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser import View, Visitors
-from tests.test_browser import healthy, sideways, started, step
-from tests.test_canvas import Sheet
+from tests.browser.test_canvas import Sheet
+from tests.browser.view import FAST, View, Visitors
 from toydiff import checkpoint
 from toydiff.text import words
 
 pytestmark = pytest.mark.browser
 
-FAST = {"points": 300, "particles": 32, "T": 25, "width": 32, "batch": 64}
+NET = FAST | {"width": 32, "batch": 64}
 HEART = [(0.8 * math.sin(t / 6) ** 3, 0.6 * math.cos(t / 6) - 0.25 * math.cos(t / 3)) for t in range(38)]
 
 
 @pytest.fixture
-def phone(context, server) -> Iterator[Visitors]:
+def phone(chrome, server) -> Iterator[Visitors]:
     """Visitors with a telephone."""
-    telephone = context.browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    telephone = chrome.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     yield Visitors(telephone, server)
     telephone.close()
-
-
-def main(view: View) -> str:
-    return view.page.get_by_test_id("stMain").inner_text()
 
 
 def learn(view: View) -> View:
     """Press "Learn this", and wait for lesson 2."""
     view.press(words("own.learn"))
-    view.until(lambda: view.page.url.split("?")[0].endswith("/train"), "lesson 2")
+    view.until(lambda: view.path == "train", "lesson 2")
     return view.ready()
 
 
@@ -48,29 +43,29 @@ def upload(view: View, place: object, name: str, content: bytes) -> None:
 
 
 def test_a_drawing_is_learned_in_lesson_2_and_is_the_data_of_lesson_1(visit):
-    view = visit("own", FAST)
+    view = visit("own", NET)
     view.page.locator(".player .title", has_text=words("own.in_use", data=words("names.spiral"))).wait_for()
     Sheet(view).stroke(*HEART)
     offered(view, words("own.drawing"))
     assert "dataset=own-" not in view.page.url  # nothing is used before one says so
     learn(view)
     view.until(lambda: "dataset=own-" in view.page.url, "the drawing in the address")
-    view = started(view)
-    first = step(view)
-    view.until(lambda: step(view) > first, "more steps")
+    view.train()
+    first = view.step
+    view.until(lambda: view.step > first, "more steps")
     view.press(words("train.pause"))
-    view.go(words("nav.forward"))
-    assert words("own.drawing") in main(view)  # the stamp under the film
+    view.go("forward")
+    assert words("own.drawing") in view.text  # the stamp under the film
 
-    view.go(words("nav.own"))
+    view.go("own")
     sheet = Sheet(view)
     view.until(lambda: sheet.count > 100, "the drawing, still there")
     offered(view, words("own.drawing"))
-    healthy(view)
+    view.healthy()
 
 
 def test_a_drawing_is_there_again_when_the_page_is_loaded_again(visit):
-    view = visit("own", FAST)
+    view = visit("own", NET)
     sheet = Sheet(view)
     sheet.stroke(*HEART)
     offered(view, words("own.drawing"))
@@ -85,35 +80,35 @@ def test_a_drawing_is_there_again_when_the_page_is_loaded_again(visit):
     view.page.locator(".player .title", has_text=words("own.in_use", data=words("names.spiral"))).wait_for()
     view.until(lambda: view.at_rest, "the page")
     assert sheet.count == 0
-    healthy(view)
+    view.healthy()
 
 
 def test_a_finger_draws_on_a_telephone(phone):
-    view = phone("own", FAST)
+    view = phone("own", NET)
     sheet = Sheet(view)
     view.until(lambda: view.at_rest, "the page")
     sheet.finger(*HEART)
     offered(view, words("own.drawing"))
     assert sheet.count > 100
-    assert sideways(view) <= 1
+    assert view.sideways <= 1
     view.page.get_by_role("button", name=words("own.learn"), exact=True).tap()
     view.until(lambda: "/train" in view.page.url and "dataset=own-" in view.page.url, "lesson 2")
     view.ready()
-    healthy(view)
+    view.healthy()
 
 
 def test_a_lesson_travels_in_a_file(visit):
-    view = visit("own", FAST | {"schedule": "linear", "seed": 3})
+    view = visit("own", NET | {"schedule": "linear", "seed": 3})
     Sheet(view).stroke(*HEART)
     view.page.get_by_role("textbox").first.fill("Heart")
     view.page.keyboard.press("Enter")
     offered(view, "Heart")
     learn(view)
     view.press(words("train.one"))
-    view.until(lambda: view.at_rest and step(view) == 1, "a step")
-    view.go(words("nav.forward"))
+    view.until(lambda: view.at_rest and view.step == 1, "a step")
+    view.go("forward")
     film = view.player("hash")
-    view.go(words("nav.own"))
+    view.go("own")
     kept = view.export(words("own.save"), "SAFETENSORS")
     found = checkpoint.unpack(kept, "kept")
     assert (found.data.name, found.experiment.seed, found.experiment.schedule) == ("Heart", 3, "linear")
@@ -129,17 +124,17 @@ def test_a_lesson_travels_in_a_file(visit):
     box.wait_for(state="detached")
     other.page.get_by_text(words("own.opened_train", data="Heart")).wait_for()
     assert found.experiment.dataset in other.page.url
-    other.go(words("nav.forward"))
+    other.go("forward")
     assert other.player("hash") == film
-    other.go(words("nav.train"))
-    assert step(other) == 1
-    healthy(view)
-    healthy(other)
+    other.go("train")
+    assert other.step == 1
+    view.healthy()
+    other.healthy()
 
 
 def test_two_columns_of_a_table_are_chosen(visit):
     rows = [f"{math.cos(t)},{t},{math.sin(t)}" for t in range(300)]
-    view = visit("own", FAST)
+    view = visit("own", NET)
     view.page.get_by_text(words("own.file"), exact=True).click()
     page = view.page.get_by_test_id("stMain")
     page.locator("input[type=file]").wait_for(state="attached")
@@ -150,5 +145,5 @@ def test_two_columns_of_a_table_are_chosen(visit):
     view.page.get_by_role("option", name="‹b›north‹/b›").click()
     view.until(lambda: view.at_rest and view.player("hash") not in (None, line), "the other picture")
     learn(view)
-    assert "ring" in main(view)
-    healthy(view)
+    assert "ring" in view.text
+    view.healthy()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.browser import Visitors
+from tests.browser.view import Visitors
 from toydiff.text import words
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NET = {"points": 100, "particles": 16, "T": 10, "width": 8, "depth": 1, "batch": 16}
 
@@ -27,7 +27,7 @@ def test_a_double_click_on_start_reset_and_export(visit: Visitors):
     start.wait_for()
     view.until(lambda: steps.inner_text() == "0" and not reset.is_enabled(), "a new training")
 
-    view.go(words("nav.forward"))
+    view.go("forward")
     export = view.page.get_by_role("button", name=words("export.numbers"))
     save = view.page.get_by_role("button", name=words("export.save_file", kind="NPZ", size="").split("(")[0])
     export.dblclick()
@@ -37,16 +37,14 @@ def test_a_double_click_on_start_reset_and_export(visit: Visitors):
 
     files: list[object] = []
     view.page.on("download", lambda file: files.append(file))
-    said = view.page.locator(".player .said").first
     for kind in ("gif", "strip"):
         before = len(files)
         button = view.page.locator(f".player [data-export={kind}]").first
-        button.dblclick(delay=150)  # a hand is slower than a browser that makes a strip
-        view.until(lambda: len(files) > before and said.inner_text(), "a file")  # noqa: B023
-        view.until(lambda: not button.get_attribute("aria-busy"), "a button that is free")  # noqa: B023
-        view.drawn(30)
-        assert len(files) == before + 1
+        button.dblclick()
+        view.until(lambda: len(files) > before and not button.get_attribute("aria-busy"), "a file")  # noqa: B023
+        button.dispatch_event("click", {"detail": 2})  # a hand may be slower than a browser that makes a strip
         view.take_home(kind)  # and it can be pressed again
-        view.until(lambda: len(files) == before + 2, "another file")  # noqa: B023
-    assert view.errors == []
-    assert view.page.get_by_test_id("stException").count() == 0
+        view.until(lambda: len(files) >= before + 2, "another file")  # noqa: B023, it is asked at once
+        view.drawn()
+        assert len(files) == before + 2
+    view.healthy()

@@ -9,24 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import View
+from tests.browser.view import IMAGES, View
 from toydiff import checkpoint
 from toydiff.text import words
 
 pytestmark = pytest.mark.browser
-
-FAST = {"image_T": 10, "image_batch": 8, "image_n": 60, "T": 10, "points": 100}
-
-
-def healthy(view: View) -> None:
-    assert view.errors == []
-    assert view.page.get_by_test_id("stException").count() == 0
-
-
-def metric(view: View, label: str) -> str:
-    """The number that stands under a label, "" while it is not there."""
-    found = view.page.get_by_test_id("stMetric").filter(has_text=re.compile(f"^{re.escape(label)}")).first
-    return found.get_by_test_id("stMetricValue").inner_text().strip() if found.count() else ""
 
 
 def dialog(view: View, button: str) -> object:
@@ -59,22 +46,22 @@ def own_zip() -> bytes:
 
 
 def test_the_film_grows_while_it_trains_and_says_how_much_its_images_look_like_digits(visit):
-    view = visit("images", FAST | {"image_batch": 64})
-    assert metric(view, words("train.step")) == "0"
-    before = metric(view, words("images.sure"))
+    view = visit("images", IMAGES | {"image_batch": 64})
+    view.until(lambda: view.step == 0, "the numbers")
+    before = view.metric(words("images.sure"))
     assert re.fullmatch(r"\d+%", before)
     view.press(words("train.start"))
-    view.until(lambda: view.last >= 2, "a film of three pictures", seconds=120)
+    view.until(lambda: view.last >= 2, "a film of three pictures")
     view.page.get_by_test_id("stBaseButton-primary").filter(has_text=words("train.pause")).click()  # not the film's
-    view.until(lambda: view.page.get_by_role("button", name=words("train.resume")).count(), "a pause", seconds=60)
-    assert int(metric(view, words("train.step")).replace(",", "")) > 2
-    assert re.fullmatch(r"\d+%", metric(view, words("images.sure")))
-    healthy(view)
+    view.until(lambda: view.page.get_by_role("button", name=words("train.resume")).count(), "a pause")
+    assert view.step > 2
+    assert re.fullmatch(r"\d+%", view.metric(words("images.sure")))
+    view.healthy()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_own_pictures_from_a_zip_are_seen_then_used(visit, theme):
-    view = visit("images", FAST, theme=theme)
+    view = visit("images", IMAGES, theme=theme)
     box = dialog(view, words("images.bring"))
     upload(view, box, "shades.zip", own_zip())
     box.get_by_role("button", name=words("images.use")).wait_for()
@@ -92,37 +79,37 @@ def test_own_pictures_from_a_zip_are_seen_then_used(visit, theme):
     view.until(lambda: view.at_rest and view.player("hash") not in (None, film), "a film of the pictures")
     assert "shades" in view.page.get_by_test_id("stMain").inner_text()
     assert view.player("theme") == theme
-    healthy(view)
+    view.healthy()
 
 
 def test_what_is_no_zip_is_explained_in_the_dialog(visit):
-    view = visit("images", FAST)
+    view = visit("images", IMAGES)
     box = dialog(view, words("images.bring"))
     upload(view, box, "a.zip", b"no zip")
     box.get_by_text(words("pictures.not_a_zip")).wait_for()
     assert box.get_by_role("button", name=words("images.use")).count() == 0
     view.page.keyboard.press("Escape")
     box.wait_for(state="detached")
-    healthy(view)
+    view.healthy()
 
 
 def test_a_network_is_kept_and_opened_again(visit):
-    view = visit("images", FAST)
-    for step in ("1", "2"):
+    view = visit("images", IMAGES)
+    for step in (1, 2):
         view.press(words("train.one"))
-        view.until(lambda: view.at_rest and metric(view, words("train.step")) == step, "a step")  # noqa: B023
+        view.until(lambda: view.at_rest and view.step == step, "a step")  # noqa: B023, it is asked at once
     kept = view.export(words("images.keep"), "SAFETENSORS")
     assert checkpoint.unpack(kept, "kept").state["step"] == 2
     view.press(words("train.reset"))
-    view.until(lambda: view.at_rest and metric(view, words("train.step")) == "0", "a fresh start")
+    view.until(lambda: view.at_rest and view.step == 0, "a fresh start")
 
     box = dialog(view, words("images.open"))
     upload(view, box, "kept.safetensors", kept[:-50])
     box.get_by_text(words("cli.foreign", file="kept.safetensors")).wait_for()
-    assert metric(view, words("train.step")) == "0"
+    assert view.step == 0
     upload(view, box, "kept.safetensors", kept)
     box.wait_for(state="detached")
-    view.until(lambda: view.at_rest and metric(view, words("train.step")) == "2", "the network of the file")
+    view.until(lambda: view.at_rest and view.step == 2, "the network of the file")
     view.press(words("train.one"))
-    view.until(lambda: view.at_rest and metric(view, words("train.step")) == "3", "one step more")
-    healthy(view)
+    view.until(lambda: view.at_rest and view.step == 3, "one step more")
+    view.healthy()

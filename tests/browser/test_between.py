@@ -2,12 +2,10 @@
 
 import pytest
 
-from tests.browser import View
-from tests.test_browser import healthy, paused
+from tests.browser.view import FAST, IMAGES, View
 from toydiff.text import words
 
-pytestmark = pytest.mark.browser
-QUICK = {"image_T": 10, "image_batch": 8, "image_n": 60, "T": 10, "points": 100}
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def number(view: View, label: str) -> str:
@@ -15,7 +13,7 @@ def number(view: View, label: str) -> str:
 
 
 def test_a_click_puts_a_ring_and_the_ring_becomes_an_end(visit):
-    view = paused(visit("between", QUICK))
+    view = visit("between", FAST | IMAGES)
     take = view.page.get_by_role("button", name=words("between.take_b"), exact=True)
     assert number(view, words("between.b")) == "2"
     walk = view.page.locator(".player").nth(1)
@@ -30,4 +28,4 @@ def test_a_click_puts_a_ring_and_the_ring_becomes_an_end(visit):
     take.click()
     view.until(lambda: number(view, words("between.b")) == "9", "the end with the ring")
     view.until(lambda: walk.get_attribute("data-hash") != before, "another walk")
-    healthy(view)
+    view.healthy()

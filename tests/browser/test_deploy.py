@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -26,10 +26,11 @@ from PIL import Image
 from streamlit import config
 
 from benchmarks.server import ROOT
-from tests.browser import ARGUMENTS, Server, View, Visitors, chromium, served, wait_for
+from tests.browser.view import Server, View, Visitors, served
+from tests.waiting import wait_for
 from toydiff.text import words
 
-pytestmark = pytest.mark.haproxy
+pytestmark = [pytest.mark.haproxy, pytest.mark.slow]
 
 DEPLOY = ROOT / "deploy"
 SETTINGS = {"dataset": "moons", "points": 300, "particles": 32, "T": 25, "seed": 7, "width": 32, "depth": 2}
@@ -117,17 +118,6 @@ def certificate(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = chromium()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def replicas(tmp_path_factory) -> Iterator[list[Server]]:
     """Two, with the variables that a real replica gets."""
     program("haproxy")
@@ -146,9 +136,9 @@ def proxy(replicas, tmp_path_factory) -> Iterator[Server]:
 
 
 @contextmanager
-def person(browser: Any, server: Server, **options: Any) -> Iterator[Visitors]:
+def person(chrome: Any, server: Server, **options: Any) -> Iterator[Visitors]:
     """Somebody with a browser, and cookies, of their own."""
-    context = browser.new_context(viewport={"width": 1280, "height": 720}, **options)
+    context = chrome.new_context(viewport={"width": 1280, "height": 720}, **options)
     yield Visitors(context, server)
     context.close()
 
@@ -163,7 +153,7 @@ def seed_is(view: View, seed: int) -> None:
     """In the address and in the side bar, where a box shows its least value before it shows its own."""
     box = view.page.get_by_role("spinbutton", name=words("fields.seed"))
     view.until(lambda: box.input_value() == str(seed), f"seed {seed}")
-    assert dict(parse_qsl(urlsplit(view.page.url).query))["seed"] == str(seed)
+    assert view.params["seed"] == str(seed)
 
 
 def set_seed(view: View, seed: int) -> None:
@@ -175,11 +165,6 @@ def set_seed(view: View, seed: int) -> None:
 
 def connected(view: View) -> bool:
     return view.page.locator("[data-testid=stApp]").get_attribute("data-test-connection-state") == "CONNECTED"
-
-
-def step(view: View) -> int:
-    metric = view.page.get_by_test_id("stMetric").filter(has=view.page.get_by_text(words("train.step"), exact=True))
-    return int(metric.get_by_test_id("stMetricValue").inner_text().replace(",", ""))
 
 
 def sockets(log: Path) -> Counter[tuple[str, str]]:
@@ -309,8 +294,8 @@ def test_scripts_travel_compressed(proxy):
 
 
 @pytest.mark.browser
-def test_everybody_stays_with_a_replica_and_everything_works_through_the_proxy(browser, proxy):
-    with person(browser, proxy) as ada, person(browser, proxy) as bob:
+def test_everybody_stays_with_a_replica_and_everything_works_through_the_proxy(chrome, proxy):
+    with person(chrome, proxy) as ada, person(chrome, proxy) as bob:
         first = ada("reverse", SETTINGS)
         second = bob("reverse", SETTINGS)
         assert {cookie(ada)["value"], cookie(bob)["value"]} == {"1", "2"}  # where the fewest are
@@ -333,13 +318,13 @@ def test_everybody_stays_with_a_replica_and_everything_works_through_the_proxy(b
 
 
 @pytest.mark.browser
-def test_https(browser, replicas, certificate, tmp_path):
+def test_https(chrome, replicas, certificate, tmp_path):
     secure = free_port()
     more = {"TOYDIFF_CERT": certificate, "TOYDIFF_BIND_TLS": f"127.0.0.1:{secure}"}
     with proxied(tmp_path, *map(place, replicas), **more) as server:
         sent_on = Answer(server, "/reverse?seed=7", Host="localhost")
         assert (sent_on.status, sent_on.headers["location"]) == (308, "https://localhost/reverse?seed=7")
-        with person(browser, server, ignore_https_errors=True) as visit:
+        with person(chrome, server, ignore_https_errors=True) as visit:
             view = visit(url=f"https://localhost:{secure}/reverse?{urlsplit(server.address(params=SETTINGS)).query}")
             seed_is(view, 7)
             assert cookie(visit)["secure"]
@@ -349,25 +334,25 @@ def test_https(browser, replicas, certificate, tmp_path):
 
 
 @pytest.mark.browser
-def test_a_training_survives_a_restart_of_the_proxy(browser, replicas, tmp_path):
+def test_a_training_survives_a_restart_of_the_proxy(chrome, replicas, tmp_path):
     port = free_port()
-    with person(browser, replicas[0]) as visit:
+    with person(chrome, replicas[0]) as visit:
         with proxied(tmp_path, *map(place, replicas), port=port) as server:
             view = visit(url=server.address("train", SETTINGS))
             view.press(words("train.start"))
-            view.until(lambda: step(view) > 0, "the first steps")
+            view.until(lambda: view.step > 0, "the first steps")
             before = cookie(visit)
         view.until(lambda: not connected(view), "a page that has lost its server")
-        there = step(view)
+        there = view.step
         with proxied(tmp_path, *map(place, replicas), port=port):
-            view.until(lambda: connected(view) and step(view) > there, "more steps of the same training")
+            view.until(lambda: connected(view) and view.step > there, "more steps of the same training")
         assert cookie(visit) == before
 
 
 @pytest.mark.browser
-def test_nobody_there_is_a_page_that_comes_back_by_itself(browser, replicas, tmp_path):
+def test_nobody_there_is_a_page_that_comes_back_by_itself(chrome, replicas, tmp_path):
     port = free_port()
-    with person(browser, replicas[0]) as visit:
+    with person(chrome, replicas[0]) as visit:
         with proxied(tmp_path, port=port) as server:
             assert Answer(server, "/reverse").status == 503
             page = visit.context.new_page()
@@ -379,11 +364,11 @@ def test_nobody_there_is_a_page_that_comes_back_by_itself(browser, replicas, tmp
 
 
 @pytest.mark.browser
-def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(browser, replicas, tmp_path):
+def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(chrome, replicas, tmp_path):
     with ExitStack() as stack:
         victim = stack.enter_context(served(tmp_path))
         server = stack.enter_context(proxied(tmp_path, place(replicas[0]), place(victim)))
-        visit = stack.enter_context(person(browser, server))
+        visit = stack.enter_context(person(chrome, server))
         visit.context.add_cookies([{"name": "toydiff", "value": "2", "url": server.url}])
         idle, trains = visit("reverse", SETTINGS), visit("train", SETTINGS)
         assert cookie(visit)["value"] == "2"
@@ -392,7 +377,7 @@ def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(br
             set_seed(view, 12)
         idle.until(lambda: idle.player("hash") != before, "the picture of another seed")
         trains.press(words("train.start"))
-        trains.until(lambda: step(trains) > 0, "the first steps")
+        trains.until(lambda: trains.step > 0, "the first steps")
         addresses, picture = (idle.page.url, trains.page.url), idle.player("hash")
         idle.page.evaluate(STATES)
 
@@ -405,11 +390,11 @@ def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(br
         assert (idle.page.url, trains.page.url) == addresses
         assert cookie(visit)["value"] == "1"
         idle.until(lambda: idle.player("hash") == picture, "the same picture")
-        assert step(trains) == 0  # what it had learned died with the replica
+        assert trains.step == 0  # what it had learned died with the replica
         trains.page.get_by_text(words("room.lost").replace("*", "").split(":")[0]).wait_for()
         for view in (idle, trains):
             set_seed(view, 13)  # at the first attempt
-            assert dict(parse_qsl(urlsplit(view.page.url).query))["dataset"] == "moons"
+            assert view.params["dataset"] == "moons"
             assert view.take_home("strip").startswith(b"\x89PNG")
             assert view.page.get_by_test_id("stException").count() == 0
 
