@@ -136,6 +136,7 @@ def test_the_phase_of_a_real_moon_is_found(sky):
     assert distance.max() < 4 * sky.floor
 
 
+@pytest.mark.slow
 def test_moons_of_the_grid_are_found_exactly_and_what_fades_is_none(sky):
     half, full = moon(torch.tensor(GAP), 16)
     phase, distance = sky.nearest(torch.stack([half, full, (half + full) / 2, torch.rand(1, 16, 16)]))
@@ -271,6 +272,7 @@ def test_digits_with_the_exact_predictor():
     assert at.number_input(key="between-a").value == 1
 
 
+@pytest.mark.slow
 def test_other_ends():
     at = opened()
     before = films(at)

@@ -283,6 +283,7 @@ def test_a_click_chooses_the_run():
         assert clicked(beside) == Experiment(sampler="ddim", steps=7)
 
 
+@pytest.mark.slow
 def test_a_network_takes_the_place_of_the_exact_predictor():
     at = fine(open_page("cost", **NET, predictor="network", trained="40"))
     assert says(at, "reverse", "linked-network")

@@ -126,6 +126,7 @@ def test_new_settings_are_said_and_the_old_field_stays():
     assert "60" not in texts(at)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", ["one", "time-one"])
 @pytest.mark.parametrize("T", [12, 20])
 def test_the_race_may_be_of_another_T_than_the_field(trained, T):

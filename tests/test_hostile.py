@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -150,14 +151,26 @@ def learn(at: AppTest) -> AppTest:
     return fine(at.switch_page("pages/forward.py").run())
 
 
+@cache
+def with_files() -> AppTest:
+    """The page of own data, where files are chosen one after the other, and none can be used."""
+    return with_file("a.csv", b"")
+
+
 @pytest.mark.parametrize("which", NOT_USED)
 def test_a_file_that_cannot_be_used(which):
     name, content, sentence = NOT_USED[which]
-    at = with_file(name, content())
-    assert sentences(at) == [sentence()]
+    at = with_files()
+    at.file_uploader(key="own-file").set_value((name, content(), ""))
+    assert sentences(fine(at.run())) == [sentence()]
     assert experiment(at) == Experiment(points=100, particles=16, T=10)  # what was in use still is
     assert not at.session_state["session"].brought
     assert not [button for button in at.button if button.key == "own-learn"]
+
+
+def test_after_a_file_that_cannot_be_used_another_one_can():
+    name, content, _ = NOT_USED["an NPY with pickles"]
+    at = with_file(name, content())
     at.file_uploader(key="own-file").set_value(("good.csv", csv(RING), ""))
     learn(fine(at.run()))
     assert own.title(experiment(at).dataset) == "good"

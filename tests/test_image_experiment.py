@@ -60,6 +60,7 @@ def test_it_trains(network):
     assert a.losses[-1] < 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(IMAGES.keys() - {"mnist", "fashion-mnist"}))
 def test_as_many_images_as_the_set_usually_has(name):
     assert ImageExperiment(name).usual_n == len(IMAGES[name]().x)

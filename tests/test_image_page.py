@@ -203,6 +203,7 @@ def test_before_the_training_the_exact_predictor_is_shown():
     assert len(films(at)) == 4
 
 
+@pytest.mark.slow
 def test_start_pause_reset():
     at = opened()
     fine(press(at, "images-go"))
@@ -251,6 +252,7 @@ def test_other_images(data):
     fine(press(at, "images-one"))
 
 
+@pytest.mark.slow
 def test_every_set_keeps_its_own_network():
     at = fine(press(opened(), "images-one"))
     run = run_of(at)
@@ -479,6 +481,7 @@ def uploaded(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
     return fine(at.run())
 
 
+@pytest.mark.slow
 def test_own_pictures_are_shown_before_they_are_used_and_then_are_data_like_any_other():
     at = a_page("own_pictures")
     limits = at.markdown[0].value
@@ -552,6 +555,7 @@ def a_file(experiment: ImageExperiment = SMALL, steps: int = 3) -> bytes:
     return run.packed()
 
 
+@pytest.mark.slow
 def test_a_kept_network_is_put_in_place_with_its_settings_and_goes_on():
     experiment = replace(SMALL, network="dit", lr=1e-3, seed=4)
     run = ImageRun(experiment, experiment.images())
@@ -602,16 +606,16 @@ def changed(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "cli.foreign"),
-        (b"not a network", "cli.foreign"),
-        (a_file()[:-100], "cli.foreign"),
-        (changed(a_file()), "cli.damaged"),
-        (checkpoint.pack(Experiment(points=50).trainer(), Experiment(points=50)), "images.of_points"),
+        (lambda: b"", "cli.foreign"),
+        (lambda: b"not a network", "cli.foreign"),
+        (lambda: a_file()[:-100], "cli.foreign"),
+        (lambda: changed(a_file()), "cli.damaged"),
+        (lambda: checkpoint.pack(Experiment(points=50).trainer(), Experiment(points=50)), "images.of_points"),
     ],
     ids=["empty", "foreign", "cut off", "damaged", "points"],
 )
 def test_files_without_a_network_are_explained_and_nothing_changes(content, sentence):
-    at = uploaded(a_page("open_network"), ("some*thing.safetensors", content))
+    at = uploaded(a_page("open_network"), ("some*thing.safetensors", content()))
     assert [error.value for error in at.error] == [words(sentence, file="some∗thing.safetensors")]
     assert at.session_state["image_experiment"] == SMALL
     assert "session" not in at.session_state or not at.session_state["session"].image_runs

@@ -319,6 +319,7 @@ def test_who_asks_second_waits_for_the_first(monkeypatch):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:A network error")
 @pytest.mark.parametrize(("name", "title"), [("mnist", "MNIST"), ("fashion-mnist", "Fashion-MNIST")])
 def test_without_a_network_there_is_a_sentence_and_the_digits_stay(name, title, no_network):
@@ -331,6 +332,7 @@ def test_without_a_network_there_is_a_sentence_and_the_digits_stay(name, title, 
     assert IMAGES["digits"](100, 0).x.shape == (100, 1, 8, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Invalid cache", "ignore:A network error")
 def test_a_damaged_download_without_a_network(no_network):
     (file,) = no_network.rglob("mnist_784.arff.gz")

@@ -204,6 +204,7 @@ def test_many_train_at_once_and_every_one_is_what_it_would_be_alone():
     assert live.load().running == 0
 
 
+@pytest.mark.slow
 def test_the_load_says_what_the_workers_do():
     run = Run(SMALL)
     run.start()
@@ -436,6 +437,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
     assert as_the_trainer_does(run)
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(live, "ATTEMPTS", 2)

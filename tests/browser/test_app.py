@@ -113,6 +113,7 @@ def test_a_file_that_is_asked_for_before_the_tab_is_recognized_is_not_lost(visit
 # ---------------------------------------------------------------- links
 
 
+@pytest.mark.slow
 def test_the_address_of_one_session_shows_another_the_same_picture(visit, page):
     page.go("reverse")
     first = page.player("hash")
@@ -154,6 +155,7 @@ def test_a_wrong_link_is_explained_and_runs_nothing(visit):
 # ---------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_training_is_seen_to_get_on_is_paused_and_goes_on_behind_another_page_until_the_tab_is_closed(visit, server):
     view = visit("train", NET).train()
     first, picture = view.step, view.player("hash")
@@ -252,6 +254,7 @@ def test_a_click_chooses_the_place(page):
     page.healthy()
 
 
+@pytest.mark.slow
 def test_a_point_of_the_chart_shows_its_run(page):
     page.go("cost")
     point = page.page.locator(".st-key-calls .scatterlayer .trace").nth(4).locator("path.point").nth(4)

@@ -164,6 +164,7 @@ def inside(told: Told, low: tuple[float, float], high: tuple[float, float]) -> b
 WIDTH = 0.06  # more than half of the middle brush
 
 
+@pytest.mark.slow
 def test_one_can_draw_without_a_mouse(sheet):
     keys = sheet.page.keyboard
     sheet.page.locator(".drawing canvas").focus()
@@ -197,6 +198,7 @@ def test_a_stroke_of_the_brush_reaches_python(sheet):
     assert told.low[0] < -0.7 and told.high[0] > 0.3 and told.high[1] > 0.5  # all of the way, and y points up
 
 
+@pytest.mark.slow
 def test_a_finger_draws_and_does_not_scroll(opened):
     sheet = opened(viewport={"width": 390, "height": 560}, has_touch=True, is_mobile=True, device_scale_factor=3)
     main = sheet.page.get_by_test_id("stMain")
@@ -250,6 +252,7 @@ def test_clear_empties_and_can_be_undone(sheet):
     assert not sheet.root.locator(".hint").is_visible()
 
 
+@pytest.mark.slow
 def test_the_spray_goes_on_while_the_button_is_held(sheet):
     sheet.press("spray")
     sheet.page.mouse.move(*sheet.at(0.3, 0.3))
@@ -262,6 +265,7 @@ def test_the_spray_goes_on_while_the_button_is_held(sheet):
     assert inside(told, (0.1, 0.1), (0.5, 0.5))
 
 
+@pytest.mark.slow
 def test_sizes_differ_and_exactly_one_tool_and_one_size_are_chosen(sheet):
     widths = []
     for size in ("small", "medium", "large"):
@@ -279,6 +283,7 @@ def test_sizes_differ_and_exactly_one_tool_and_one_size_are_chosen(sheet):
         assert sheet.root.locator(".tools [aria-pressed=true]").count() == 1
 
 
+@pytest.mark.slow
 def test_a_run_of_the_page_keeps_the_drawing_and_its_history(sheet):
     before = sheet.drawn((-0.5, 0), (0.5, 0))
     sheet.page.get_by_role("button", name="rerun").click()
@@ -288,6 +293,7 @@ def test_a_run_of_the_page_keeps_the_drawing_and_its_history(sheet):
     sheet.agreed(0)
 
 
+@pytest.mark.slow
 def test_a_run_in_the_middle_of_a_stroke_loses_none_of_it_and_hears_of_it_at_the_end(sheet):
     first = sheet.drawn((-0.9, -0.9), (-0.5, -0.9))
     sheet.page.mouse.move(*sheet.at(-0.5, 0))
@@ -309,6 +315,7 @@ def test_a_run_in_the_middle_of_a_stroke_loses_none_of_it_and_hears_of_it_at_the
     assert sheet.agreed(first.count).version == first.version
 
 
+@pytest.mark.slow
 def test_who_leaves_and_comes_back_finds_the_drawing(sheet):
     before = sheet.drawn((-0.5, -0.2), (0.5, 0.2))
     shown = sheet.page.get_by_test_id("stCheckbox").locator("label")
@@ -326,6 +333,7 @@ def test_who_leaves_and_comes_back_finds_the_drawing(sheet):
     assert sheet.agreed(before.count).version == before.version
 
 
+@pytest.mark.slow
 def test_when_all_points_are_used_the_canvas_says_so(opened):
     sheet = opened(most=100)
     assert sheet.root.locator(".count").inner_text() == words("canvas.count", count="0", most="100")
@@ -340,6 +348,7 @@ def test_when_all_points_are_used_the_canvas_says_so(opened):
     sheet.view.until(lambda: sheet.root.locator(".count").inner_text() == said, said)
 
 
+@pytest.mark.slow
 def test_what_is_off_the_picture_is_not_drawn(sheet):
     told = sheet.drawn((0.5, 0.5), (1.4, 0.5), (0.5, 0.3))
     assert 0.9 < told.high[0] <= 1
@@ -358,6 +367,7 @@ def rgb(colour: str) -> list[int]:
     return [*bytes.fromhex(colour[1:])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_paper_and_points_have_the_colours_of_the_theme_also_when_it_changes(opened, theme):
     sheet = opened(color_scheme=theme)
@@ -376,6 +386,7 @@ def test_paper_and_points_have_the_colours_of_the_theme_also_when_it_changes(ope
     assert sheet.agreed(told.count).version == told.version
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ratio", [1, 2])
 @pytest.mark.parametrize("size", [(1280, 720), (390, 844)])
 def test_it_fits_on_a_projector_and_on_a_phone_and_is_sharp(opened, size, ratio):
@@ -393,6 +404,7 @@ def test_it_fits_on_a_projector_and_on_a_phone_and_is_sharp(opened, size, ratio)
     assert sheet.page.locator(".drawing canvas").get_attribute("aria-label") == words("canvas.canvas")
 
 
+@pytest.mark.slow
 def test_the_keyboard_reaches_all_buttons(sheet):
     before = sheet.drawn((-0.5, 0), (0.5, 0))
     reached = []

@@ -136,6 +136,7 @@ def test_a_duplicated_tab_is_a_session_of_its_own(tab, visit):
     finds_it(tab, before)
 
 
+@pytest.mark.slow
 def test_it_goes_on_training(tab):
     before = tab.step
     tab.press(words("train.resume"))

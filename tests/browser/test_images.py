@@ -13,7 +13,7 @@ from tests.browser.view import IMAGES, View
 from toydiff import checkpoint
 from toydiff.text import words
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def dialog(view: View, button: str) -> object:

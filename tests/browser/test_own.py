@@ -10,7 +10,7 @@ from tests.browser.view import FAST, View, Visitors
 from toydiff import checkpoint
 from toydiff.text import words
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NET = FAST | {"width": 32, "batch": 64}
 HEART = [(0.8 * math.sin(t / 6) ** 3, 0.6 * math.cos(t / 6) - 0.25 * math.cos(t / 3)) for t in range(38)]

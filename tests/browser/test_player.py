@@ -19,6 +19,7 @@ def film(context, server) -> Iterator[View]:
     visitors.leave()
 
 
+@pytest.mark.slow
 def test_home_plays_by_itself_and_leads_to_the_first_lesson(visit):
     view = visit(motion=True)
     view.until(lambda: view.playing and view.frame > 0, "a film that plays")
@@ -29,6 +30,7 @@ def test_home_plays_by_itself_and_leads_to_the_first_lesson(visit):
     view.healthy()
 
 
+@pytest.mark.slow
 def test_who_wants_less_motion_sees_a_still(visit):
     view = visit()
     view.until(lambda: view.frame == view.last, "the last frame")
@@ -143,6 +145,7 @@ def test_one_panel_can_be_enlarged(film):
     view.healthy()
 
 
+@pytest.mark.slow
 def test_playing_does_not_bother_the_server(film):
     view = film.rewind()
     view.page.evaluate(
@@ -164,6 +167,7 @@ def test_playing_does_not_bother_the_server(film):
     view.rewind()
 
 
+@pytest.mark.slow
 def test_what_is_switched_on_stays_whether_one_waits_for_the_picture_or_not(film):
     trails = film.page.locator(".player [data-toggle=trails]")
     trails.click()

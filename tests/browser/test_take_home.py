@@ -18,7 +18,7 @@ from toydiff.text import words
 if TYPE_CHECKING:
     from playwright.sync_api import Download
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 EDGE, SPACE, HEAD, SIDE = 10, 8, 42, 288  # of sheet.js
 
