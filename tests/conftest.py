@@ -4,27 +4,40 @@ One thread: the networks here are too small for two, and test processes may shar
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 import torch
+from streamlit.components.v2 import manifest_scanner
 from xdist.scheduler import LoadScopeScheduling
 
 from toydiff.ui import live
 
 torch.set_num_threads(1)
 
+# AppTest searches all that is installed for components, each time: a tenth of a second.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
+
+
+ALONE = ("tests/browser/test_deploy.py", "tests/browser/test_sheets.py")  # need nothing of what the others share
+
 
 class Lanes(LoadScopeScheduling):
-    """Tests of one file run in one process, and so do all tests in a browser, which come first: two stacks of Chromium,
-    server, worker and painter at once would be slower than one after the other beside all else."""
+    """Tests of one file run in one process, and so do those that share a browser and a server, which come first: two
+    stacks of Chromium, server, worker and painter at once are slower than one after the other beside all else."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return "browser" if file.startswith("tests/browser/") else file
+        return "browser" if file.startswith("tests/browser/") and file not in ALONE else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
     return Lanes(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the end, whichever process is free takes those."""
+    items.sort(key=lambda item: item.nodeid.startswith(ALONE))
 
 
 @pytest.fixture(autouse=True)

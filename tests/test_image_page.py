@@ -390,19 +390,19 @@ def test_a_training_that_fails_while_the_page_waits_is_a_sentence(monkeypatch, p
 @pytest.mark.slow
 @pytest.mark.parametrize("data", ["digits", "moon-phases-16"])
 def test_measured_numbers_are_those_of_the_samples(data, monkeypatch):
-    monkeypatch.setattr(lesson, "MEASURED", 60)
+    monkeypatch.setattr(lesson, "MEASURED", 20)
     at = fine(press(opened(image_data=data), "images-one"))
     assert not [metric for metric in at.metric if "variance" in metric.label]
     fine(press(at, "images-measure"))
     experiment, run = replace(SMALL, data=data), run_of(at)
     images, (model, steps) = run.images, run.predictor()
-    start = experiment.start(60, images.shape)
+    start = experiment.start(20, images.shape)
     ends = {way: experiment.reverse(model, way, start).end for way in THREE_WAYS}
     metrics = {metric.label: metric.value for metric in at.metric}
     for way, x in ends.items():
         assert metrics[words("images.share", way=words(f"names.{way}"))] == f"{share(x, images.x):.1%}"
     _, found = at.session_state["session"].kept["images-measured"]
-    assert (found.n, found.steps) == (60, steps) == (60, 1)
+    assert (found.n, found.steps) == (20, steps) == (20, 1)
     if data == "digits":
         assert found.verdict == live.judge().verdict(images, ends["ddpm"])
     else:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.browser.view import FAST, Visitors, served
+from tests.browser.view import FAST
 from tests.waiting import wait_for
 from toydiff.experiment import Experiment
 from toydiff.text import prose, words
@@ -26,35 +26,30 @@ def beginning(lesson: str, section: str) -> str:
 # ---------------------------------------------------------------- every page
 
 
-@pytest.mark.slow
-def test_a_deep_link_into_a_fresh_server(context, tmp_path):
-    with served(tmp_path) as fresh:
-        visit = Visitors(context, fresh)
-        view = visit("train", NET)
-        assert words("titles.train") in view.text
-        links = view.page.get_by_test_id("stSidebar").get_by_role("link")
-        assert [text.strip().split("\n")[-1] for text in links.all_inner_texts()] == [
-            words(f"nav.{name}") for name in PAGES
-        ]
-        view.go("forward")
-        assert view.page.url.startswith(fresh.address("forward"))
-        view.healthy()
-        visit.leave()
+def test_a_deep_link_into_a_fresh_server(visit):
+    """The first test of all that asks the server for a page."""
+    view = visit("train", NET)
+    assert words("titles.train") in view.text
+    links = view.page.get_by_test_id("stSidebar").get_by_role("link")
+    assert [text.strip().split("\n")[-1] for text in links.all_inner_texts()] == [
+        words(f"nav.{name}") for name in PAGES
+    ]
+    view.go("forward")
+    view.healthy()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lesson", PAGES)
-def test_every_page_in_light_and_dark_on_a_projector_and_on_a_phone(page, lesson):
+def test_every_page_in_the_dark_on_a_phone_and_in_the_light_on_a_projector(page, lesson):
     page.go(lesson)
     assert words(f"titles.{lesson}") in page.text
     assert page.page.title() == words(f"titles.{lesson}")
-    for theme in ("dark", "light"):
+    for theme, width, height in (("dark", 390, 844), ("light", 1280, 720)):
         page.page.emulate_media(color_scheme=theme)
+        page.page.set_viewport_size({"width": width, "height": height})
         page.until(lambda: page.player("theme") == theme, f"{theme} colours")  # noqa: B023, it is asked at once
-        for width, height in ((390, 844), (1280, 720)):
-            page.page.set_viewport_size({"width": width, "height": height})
-            page.drawn(5)
-            page.until(lambda: page.sideways <= 1, f"nothing sticks out at {width} pixels")
+        page.drawn(5)
+        page.until(lambda: page.sideways <= 1, f"nothing sticks out at {width} pixels")
     page.healthy()
 
 

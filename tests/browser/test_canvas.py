@@ -368,8 +368,8 @@ def rgb(colour: str) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_paper_and_points_have_the_colours_of_the_theme_also_when_it_changes(opened, theme):
+def test_paper_and_points_have_the_colours_of_the_theme_also_when_it_changes(opened):
+    theme, other = "dark", "light"
     sheet = opened(color_scheme=theme)
     assert sheet.root.get_attribute("data-theme") == theme
     assert sheet.root.locator(".hint").inner_text() == words("canvas.hint")
@@ -378,7 +378,6 @@ def test_paper_and_points_have_the_colours_of_the_theme_also_when_it_changes(ope
         told = sheet.drawn((-0.5, 0.1), (0.5, 0.1))
     assert colour_at(sheet, 0, 0.1) == pytest.approx(rgb(THEMES[theme].model), abs=3)
     assert colour_at(sheet, -0.9, 0.6) == rgb(THEMES[theme].paper)
-    other = {"light": "dark", "dark": "light"}[theme]
     sheet.page.emulate_media(color_scheme=other)
     sheet.view.until(lambda: sheet.root.get_attribute("data-theme") == other, other)
     sheet.view.until(lambda: colour_at(sheet, -0.9, 0.6) == rgb(THEMES[other].paper), "other paper")
@@ -387,8 +386,7 @@ def test_paper_and_points_have_the_colours_of_the_theme_also_when_it_changes(ope
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ratio", [1, 2])
-@pytest.mark.parametrize("size", [(1280, 720), (390, 844)])
+@pytest.mark.parametrize(("size", "ratio"), [((1280, 720), 1), ((390, 844), 2)])
 def test_it_fits_on_a_projector_and_on_a_phone_and_is_sharp(opened, size, ratio):
     sheet = opened(viewport=dict(zip(("width", "height"), size, strict=True)), device_scale_factor=ratio)
     assert sheet.root.locator(".frame").bounding_box()["height"] <= 480

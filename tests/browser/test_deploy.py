@@ -334,39 +334,32 @@ def test_https(chrome, replicas, certificate, tmp_path):
 
 
 @pytest.mark.browser
-def test_a_training_survives_a_restart_of_the_proxy(chrome, replicas, tmp_path):
-    port = free_port()
+def test_nobody_there_is_a_page_that_comes_back_by_itself_and_a_training_survives_a_restart(chrome, replicas, tmp_path):
+    port, everybody = free_port(), [*map(place, replicas)]
     with person(chrome, replicas[0]) as visit:
-        with proxied(tmp_path, *map(place, replicas), port=port) as server:
-            view = visit(url=server.address("train", SETTINGS))
-            view.press(words("train.start"))
-            view.until(lambda: view.step > 0, "the first steps")
+        with proxied(tmp_path, port=port) as server:
+            assert Answer(server, "/train").status == 503
+            page = visit.context.new_page()
+            page.goto(server.address("train", SETTINGS))
+            sentence = (DEPLOY / "503.http").read_text("utf-8").split("<p>")[1].split("</p>")[0]
+            assert sentence in page.inner_text("body")
+        with proxied(tmp_path, *everybody, port=port):
+            view = View(page).ready()
+            seed_is(view, 7)
+            view.train()
             before = cookie(visit)
         view.until(lambda: not connected(view), "a page that has lost its server")
         there = view.step
-        with proxied(tmp_path, *map(place, replicas), port=port):
+        with proxied(tmp_path, *everybody, port=port):
             view.until(lambda: connected(view) and view.step > there, "more steps of the same training")
         assert cookie(visit) == before
 
 
 @pytest.mark.browser
-def test_nobody_there_is_a_page_that_comes_back_by_itself(chrome, replicas, tmp_path):
-    port = free_port()
-    with person(chrome, replicas[0]) as visit:
-        with proxied(tmp_path, port=port) as server:
-            assert Answer(server, "/reverse").status == 503
-            page = visit.context.new_page()
-            page.goto(server.address("reverse", SETTINGS))
-            sentence = (DEPLOY / "503.http").read_text("utf-8").split("<p>")[1].split("</p>")[0]
-            assert sentence in page.inner_text("body")
-        with proxied(tmp_path, *map(place, replicas), port=port):
-            seed_is(View(page).ready(), 7)
-
-
-@pytest.mark.browser
 def test_when_a_replica_dies_its_students_go_on_elsewhere_with_their_settings(chrome, replicas, tmp_path):
+    """The last test with these replicas."""
+    victim = replicas[1]
     with ExitStack() as stack:
-        victim = stack.enter_context(served(tmp_path))
         server = stack.enter_context(proxied(tmp_path, place(replicas[0]), place(victim)))
         visit = stack.enter_context(person(chrome, server))
         visit.context.add_cookies([{"name": "toydiff", "value": "2", "url": server.url}])

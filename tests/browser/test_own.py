@@ -45,7 +45,7 @@ def upload(view: View, place: object, name: str, content: bytes) -> None:
 def test_a_drawing_is_learned_in_lesson_2_and_is_the_data_of_lesson_1(visit):
     view = visit("own", NET)
     view.page.locator(".player .title", has_text=words("own.in_use", data=words("names.spiral"))).wait_for()
-    Sheet(view).stroke(*HEART)
+    Sheet(view).stroke(*HEART, steps=1)
     offered(view, words("own.drawing"))
     assert "dataset=own-" not in view.page.url  # nothing is used before one says so
     learn(view)
@@ -67,7 +67,7 @@ def test_a_drawing_is_learned_in_lesson_2_and_is_the_data_of_lesson_1(visit):
 def test_a_drawing_is_there_again_when_the_page_is_loaded_again(visit):
     view = visit("own", NET)
     sheet = Sheet(view)
-    sheet.stroke(*HEART)
+    sheet.stroke(*HEART, steps=1)
     offered(view, words("own.drawing"))
     drawn = sheet.count
     view.page.reload()
@@ -99,7 +99,7 @@ def test_a_finger_draws_on_a_telephone(phone):
 
 def test_a_lesson_travels_in_a_file(visit):
     view = visit("own", NET | {"schedule": "linear", "seed": 3})
-    Sheet(view).stroke(*HEART)
+    Sheet(view).stroke(*HEART, steps=1)
     view.page.get_by_role("textbox").first.fill("Heart")
     view.page.keyboard.press("Enter")
     offered(view, "Heart")

@@ -148,7 +148,7 @@ class View:
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait, and let the browser's events through meanwhile, which sleep() would not."""
-        wait_for(condition, f"{what}; {self.errors}", lambda seconds: self.page.wait_for_timeout(1000 * seconds))
+        wait_for(condition, f"{what}; {self.errors}", lambda _: self.page.wait_for_timeout(60))
 
     def player(self, what: str) -> str | None:
         """What the player says of itself: frame, tick, playing, theme or hash."""
