@@ -127,7 +127,7 @@ def test_a_lesson_travels_in_a_file(visit):
     other.go("forward")
     assert other.player("hash") == film
     other.go("train")
-    assert other.step == 1
+    other.until(lambda: other.step == 1, "the training of the file")
     view.healthy()
     other.healthy()
 

@@ -10,7 +10,7 @@ from toydiff.text import words
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 QUICK = FAST | IMAGES | {"T": 10, "width": 8, "depth": 1}
-GO = {"train": "go", "field": "go", "target": "targets-go", "images": "images-go"}  # keys of the buttons that train
+GO = {"train": "go", "target": "targets-go", "images": "images-go"}  # keys of the buttons that train
 
 
 @pytest.fixture(scope="module")

@@ -231,7 +231,7 @@ class View:
         path = "" if lesson == "home" else lesson
         if self.path != path:
             self.page.get_by_test_id("stSidebar").get_by_role("link", name=words(f"nav.{lesson}")).click()
-            self.until(lambda: self.path == path, lesson)
+            self.until(lambda: self.path == path and words(f"titles.{lesson}") in self.text, lesson)
         return self.ready()
 
     def leave(self) -> None:
