@@ -3,6 +3,7 @@
 One thread: the networks here are too small for two, and test processes may share the machine.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -19,16 +20,24 @@ torch.set_num_threads(1)
 manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
-ALONE = ("tests/browser/test_deploy.py", "tests/browser/test_sheets.py")  # need nothing of what the others share
+# Which of the tests in a browser begin last, in whichever process is free then: those that need nothing of what the
+# others share, and some that take long, with a browser and a server of their own.
+LAST = {name: name for name in ("deploy", "sheets")} | dict.fromkeys(("images", "own"), "more")
 
 
 class Lanes(LoadScopeScheduling):
-    """Tests of one file run in one process, and so do those that share a browser and a server, which come first: two
-    stacks of Chromium, server, worker and painter at once are slower than one after the other beside all else."""
+    """Tests of one file run in one process, and so do those that share a browser and a server. They come first: they
+    take longest, and wait much, so that they leave most of a core to the others."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return "browser" if file.startswith("tests/browser/") and file not in ALONE else file
+        return f"browser {_late(nodeid)}" if file.startswith("tests/browser/") else file
+
+
+def _late(nodeid: str) -> str:
+    """The group of those that begin last; "" for all others."""
+    found = re.match(r"tests/browser/test_(\w+)\.py", nodeid)
+    return LAST.get(found[1], "") if found else ""
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
@@ -36,8 +45,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the end, whichever process is free takes those."""
-    items.sort(key=lambda item: item.nodeid.startswith(ALONE))
+    order = ["", "more", *LAST]
+    items.sort(key=lambda item: order.index(_late(item.nodeid)))
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ from functools import partial
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
 
 from toydiff import exact
 from toydiff.data import DATASETS
@@ -31,9 +30,11 @@ def model(x, t):
 
 
 def twin(kind, schedule, grid, **options):
+    import diffusers  # three seconds, which only the process pays that runs these tests
+
     given = {"num_train_timesteps": schedule.T, "trained_betas": schedule.beta[1:].tolist()}
-    scheduler = kind(**given, **options)
-    if kind is DDIMScheduler:
+    scheduler = getattr(diffusers, kind)(**given, **options)
+    if kind == "DDIMScheduler":
         scheduler.set_timesteps(len(grid) - 1)  # takes no times of ours, but has the same
     else:
         scheduler.set_timesteps(timesteps=[t - 1 for t in grid[:-1]])
@@ -47,7 +48,7 @@ def answer(x, t):
 
 
 def their_ddpm(schedule, grid, variance):
-    theirs = twin(DDPMScheduler, schedule, grid, variance_type=variance, clip_sample=False)
+    theirs = twin("DDPMScheduler", schedule, grid, variance_type=variance, clip_sample=False)
 
     def step(t, x, seed):
         return theirs.step(answer(x, t), t - 1, x, torch.Generator().manual_seed(seed), return_dict=False)
@@ -56,7 +57,9 @@ def their_ddpm(schedule, grid, variance):
 
 
 def their_ddim(schedule, grid, eta):
-    theirs = twin(DDIMScheduler, schedule, grid, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing")
+    theirs = twin(
+        "DDIMScheduler", schedule, grid, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
+    )
 
     def step(t, x, seed):
         generator = torch.Generator().manual_seed(seed)
@@ -71,7 +74,7 @@ def sigmas(schedule, grid):
 
 
 def their_heun(schedule, grid):
-    theirs = twin(HeunDiscreteScheduler, schedule, grid)
+    theirs = twin("HeunDiscreteScheduler", schedule, grid)
     sigma, after = sigmas(schedule, grid), dict(itertools.pairwise(grid))
     theirs.sigmas = torch.cat([sigma[:1], sigma[1:-1].repeat_interleave(2), sigma[-1:]])
     signal = schedule.alpha_bar.sqrt()
@@ -88,7 +91,7 @@ def their_heun(schedule, grid):
 
 def their_dpm_solver(schedule, grid):
     options = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
-    theirs = twin(DPMSolverMultistepScheduler, schedule, grid, **options, final_sigmas_type="zero")
+    theirs = twin("DPMSolverMultistepScheduler", schedule, grid, **options, final_sigmas_type="zero")
     theirs.sigmas = sigmas(schedule, grid)
 
     def step(t, x, seed):

@@ -53,13 +53,6 @@ def test_every_page_in_the_dark_on_a_phone_and_in_the_light_on_a_projector(page,
     page.healthy()
 
 
-@pytest.mark.slow
-def test_a_page_that_is_opened_in_the_dark(visit):
-    view = visit("forward", FAST, theme="dark")
-    assert view.player("theme") == "dark"
-    view.healthy()
-
-
 # ---------------------------------------------------------------- to take home
 
 

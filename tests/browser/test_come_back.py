@@ -182,7 +182,7 @@ def test_after_the_server_was_started_again_the_page_says_so(tab):
 @pytest.mark.slow
 def test_rubbish_in_the_storage_harms_nobody(visit):
     view = visit("forward", FAST)
-    for rubbish in ("{", "[]", '{"key": {"a": 1}}'):
+    for rubbish in ("{", '{"key": {"a": 1}}'):
         view.page.evaluate("rubbish => sessionStorage.setItem('toydiff-session', rubbish)", rubbish)
         view.page.reload()
         view.ready()

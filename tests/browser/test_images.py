@@ -61,6 +61,7 @@ def test_the_film_grows_while_it_trains_and_says_how_much_its_images_look_like_d
 
 def test_own_pictures_from_a_zip_are_seen_then_used_in_the_dark_too(visit):
     view = visit("images", IMAGES, theme="dark")
+    assert view.player("theme") == "dark"
     box = dialog(view, words("images.bring"))
     upload(view, box, "shades.zip", own_zip())
     box.get_by_role("button", name=words("images.use")).wait_for()
