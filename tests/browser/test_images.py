@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser.view import IMAGES, View
+from tests.browser.view import IMAGES, View, upload
 from toydiff import checkpoint
 from toydiff.text import words
 
@@ -21,10 +21,6 @@ def dialog(view: View, button: str) -> object:
     box = view.page.get_by_role("dialog")
     box.wait_for()
     return box
-
-
-def upload(view: View, box: object, name: str, content: bytes) -> None:
-    box.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": content})
 
 
 def png(shade: int) -> bytes:
@@ -63,7 +59,7 @@ def test_own_pictures_from_a_zip_are_seen_then_used_in_the_dark_too(visit):
     view = visit("images", IMAGES, theme="dark")
     assert view.player("theme") == "dark"
     box = dialog(view, words("images.bring"))
-    upload(view, box, "shades.zip", own_zip())
+    upload(box, "shades.zip", own_zip())
     box.get_by_role("button", name=words("images.use")).wait_for()
     assert box.get_by_test_id("stImage").locator("img").count() == 21
     assert words("images.skipped", n="2") in box.inner_text()
@@ -85,7 +81,7 @@ def test_own_pictures_from_a_zip_are_seen_then_used_in_the_dark_too(visit):
 def test_what_is_no_zip_is_explained_in_the_dialog(visit):
     view = visit("images", IMAGES)
     box = dialog(view, words("images.bring"))
-    upload(view, box, "a.zip", b"no zip")
+    upload(box, "a.zip", b"no zip")
     box.get_by_text(words("pictures.not_a_zip")).wait_for()
     assert box.get_by_role("button", name=words("images.use")).count() == 0
     view.page.keyboard.press("Escape")
@@ -104,10 +100,10 @@ def test_a_network_is_kept_and_opened_again(visit):
     view.until(lambda: view.at_rest and view.step == 0, "a fresh start")
 
     box = dialog(view, words("images.open"))
-    upload(view, box, "kept.safetensors", kept[:-50])
+    upload(box, "kept.safetensors", kept[:-50])
     box.get_by_text(words("cli.foreign", file="kept.safetensors")).wait_for()
     assert view.step == 0
-    upload(view, box, "kept.safetensors", kept)
+    upload(box, "kept.safetensors", kept)
     box.wait_for(state="detached")
     view.until(lambda: view.at_rest and view.step == 2, "the network of the file")
     view.press(words("train.one"))

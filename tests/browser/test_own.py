@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.test_canvas import Sheet
-from tests.browser.view import FAST, View, Visitors
+from tests.browser.view import FAST, View, Visitors, upload
 from toydiff import checkpoint
 from toydiff.text import words
 
@@ -36,10 +36,6 @@ def offered(view: View, title: str) -> None:
     view.page.get_by_role("button", name=words("own.learn"), exact=True).wait_for()
     view.page.locator(".player .title", has_text=title).wait_for()
     view.until(lambda: view.at_rest, "the page")
-
-
-def upload(view: View, place: object, name: str, content: bytes) -> None:
-    place.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": content})
 
 
 def test_a_drawing_is_learned_in_lesson_2_and_is_the_data_of_lesson_1(visit):
@@ -117,10 +113,10 @@ def test_a_lesson_travels_in_a_file(visit):
     other = visit("own")
     other.press(words("own.open"))
     box = other.page.get_by_role("dialog")
-    upload(other, box, "<b>a</b>.safetensors", kept[:-30])
+    upload(box, "<b>a</b>.safetensors", kept[:-30])
     box.get_by_text(words("cli.foreign", file="‹b›a‹/b›.safetensors")).wait_for()
     assert "dataset=own-" not in other.page.url
-    upload(other, box, "lesson.safetensors", kept)
+    upload(box, "lesson.safetensors", kept)
     box.wait_for(state="detached")
     other.page.get_by_text(words("own.opened_train", data="Heart")).wait_for()
     assert found.experiment.dataset in other.page.url
@@ -138,7 +134,7 @@ def test_two_columns_of_a_table_are_chosen(visit):
     view.page.get_by_text(words("own.file"), exact=True).click()
     page = view.page.get_by_test_id("stMain")
     page.locator("input[type=file]").wait_for(state="attached")
-    upload(view, page, "ring.csv", "\n".join(["east,time,<b>north</b>", *rows]).encode())
+    upload(page, "ring.csv", "\n".join(["east,time,<b>north</b>", *rows]).encode())
     offered(view, "ring")
     line = view.player("hash")
     page.get_by_role("combobox", name=words("own.y")).click()

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
@@ -253,6 +253,11 @@ CLOCK = """() => {
     };
     return new Promise((done) => real(done));
 }"""
+
+
+def upload(place: Any, name: str, content: bytes) -> None:
+    """Choose a file, in a page or in a dialog of it."""
+    place.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": content})
 
 
 class Visitors:
