@@ -131,6 +131,12 @@ def test_whatever_can_be_switched_says_whether_it_is_on(film):
     assert {"trails", "loop", "guess", "anatomy", "density"} <= set(pressed)
 
 
+def test_the_film_has_the_colours_of_the_theme_also_when_it_changes(film):
+    for theme in ("dark", "light"):
+        film.page.emulate_media(color_scheme=theme)
+        film.until(lambda: film.player("theme") == theme, f"{theme} colours")  # noqa: B023, it is asked at once
+
+
 def test_one_panel_can_be_enlarged(film):
     view = film.rewind()
     pictures = view.page.locator(".player canvas:visible")
