@@ -5,9 +5,15 @@ const PATIENCE = 500; // ms for another tab to say that it is there
 const QUIET = 400; // ms since something was pressed: Streamlit may lose a click when another request follows at once
 
 // One for all pages of the app that this document shows. The other tabs of this browser listen on the same channel.
-const tab = (window.toydiffTab ??= { data: {}, channel: new BroadcastChannel(PLACE), others: new Set(), pressed: -QUIET });
-const press = () => (tab.pressed = performance.now());
-for (const event of ["pointerdown", "pointerup", "keydown"]) document.addEventListener(event, press, true);
+const tab = (window.toydiffTab ??= created());
+
+function created() {
+  const one = { data: {}, channel: new BroadcastChannel(PLACE), others: new Set(), pressed: -QUIET };
+  const press = () => (one.pressed = performance.now());
+  for (const event of ["pointerdown", "pointerup", "keydown"]) document.addEventListener(event, press, true);
+  return one;
+}
+
 tab.channel.onmessage = ({ data }) => {
   if (data?.whose === tab.data.key) tab.channel.postMessage({ mine: data.whose });
   if (data?.mine) tab.others.add(data.mine);
