@@ -90,13 +90,13 @@ class Sheet:
 
 
 @pytest.fixture(scope="module")
-def server(chrome, tmp_path_factory) -> Iterator[Server]:
+def canvas(tmp_path_factory) -> Iterator[Server]:
     with served(tmp_path_factory.mktemp("canvas"), "tests/browser/canvas_app.py") as server:
         yield server
 
 
 @pytest.fixture
-def opened(chrome, context, server) -> Iterator[Callable[..., Sheet]]:
+def opened(chrome, context, canvas) -> Iterator[Callable[..., Sheet]]:
     """Opens the page, in a browser of its own where that is to be another one. At the end none may have reported an
     error, nor Python shown one."""
     views, others = [], []
@@ -106,7 +106,7 @@ def opened(chrome, context, server) -> Iterator[Callable[..., Sheet]]:
             others.append(chrome.new_context(**{"viewport": {"width": 1280, "height": 720}} | options))
         view = View((others[-1] if options else context).new_page())
         views.append(view)
-        view.page.goto(server.address(params={"most": most}))
+        view.page.goto(canvas.address(params={"most": most}))
         view.page.locator(".drawing[data-count]").wait_for()
         view.until(lambda: view.at_rest, "the page")
         view.page.evaluate("document.fonts.ready")
@@ -137,10 +137,10 @@ SENDING = """
 
 
 @pytest.fixture(scope="module")
-def shared(context, server) -> Iterator[View]:
+def shared(context, canvas) -> Iterator[View]:
     view = View(context.new_page())
     view.page.add_init_script(SENDING)
-    view.page.goto(server.address())
+    view.page.goto(canvas.address())
     yield view
     view.leave()
 
