@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
 
 from toydiff.schedules import SCHEDULES, Schedule, cosine
 
@@ -68,6 +67,13 @@ def test_rates_fit_what_they_multiply(dtype, t):
     assert signal.shape == (() if a.ndim == 0 else (3, 1, 1, 1))
 
 
+def twin(T, **options):
+    """The schedule of diffusers, as its scheduler holds it."""
+    from diffusers import DDPMScheduler  # three seconds, which only the process pays that runs these tests
+
+    return DDPMScheduler(T, **options)
+
+
 DIFFUSERS = {
     "linear": ("linear", 0.02),
     "quadratic": ("scaled_linear", 0.03),
@@ -80,13 +86,13 @@ DIFFUSERS = {
 def test_beta_is_that_of_diffusers_scaled(name, T):
     theirs, end = DIFFUSERS[name]
     k = 1000 / T
-    oracle = DDPMScheduler(T, beta_start=1e-4 * k, beta_end=end * k, beta_schedule=theirs)
+    oracle = twin(T, beta_start=1e-4 * k, beta_end=end * k, beta_schedule=theirs)
     assert torch.allclose(SCHEDULES[name](T).beta[1:].float(), oracle.betas, atol=1e-6)
 
 
 @lengths
 def test_cosine_is_that_of_diffusers(T):
-    oracle = DDPMScheduler(T, beta_schedule="squaredcos_cap_v2").betas.double()
+    oracle = twin(T, beta_schedule="squaredcos_cap_v2").betas.double()
     assert torch.allclose(cosine(T, cap=0.999).beta[1:], oracle, atol=1e-6)
     assert torch.allclose(cosine(T).beta[1:], oracle.clamp(max=0.9), atol=1e-6)
 
