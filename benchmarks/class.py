@@ -185,7 +185,7 @@ def bare(seconds: float) -> float:
     """Training steps per second of the app's usual network with nothing around it, on one thread."""
     import torch  # only here: the students need none of it
 
-    from toydiff.experiment import Experiment
+    from toydiff.experiments.experiment import Experiment
 
     torch.set_num_threads(1)
     trainer = Experiment().trainer()

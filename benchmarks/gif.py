@@ -19,7 +19,7 @@ from toydiff.draw import film
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import reverse_scene
 from toydiff.draw.style import THEMES
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 
 FRAMES, TRAIL = 100, 12
 

@@ -18,10 +18,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.table import Row, in_turn, machine, markdown, seconds, skipped
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images, moon_phases
-from toydiff.limits import limits
-from toydiff.training import Trainer
+from toydiff.data.images import Images, moon_phases
+from toydiff.diffusion.training import Trainer
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.limits import limits
 from toydiff.ui.lanes import Pace, judge
 
 USUAL = ImageExperiment()

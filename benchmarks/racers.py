@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from toydiff.experiment import Experiment
-from toydiff.samplers import reverse
+from toydiff.diffusion.samplers import reverse
+from toydiff.experiments.experiment import Experiment
 
 SAMPLES = 5000
 

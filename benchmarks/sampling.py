@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.table import Row, in_turn, seconds
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
+from toydiff.diffusion.exact import Model
+from toydiff.experiments.experiment import Experiment
 
 
 def ours(experiment: Experiment, model: Model, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import reverse_scene
 from toydiff.draw.style import THEMES
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.ui.player import player
 from toydiff.ui.process import prepare
 

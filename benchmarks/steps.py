@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.table import Row, in_turn, seconds
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 
 
 def products(net: nn.Module, batch: int) -> list[tuple[int, int, int]]:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from benchmarks.racers import SAMPLES, Racer, plain, smalldiffusion, toydiff
 from benchmarks.table import Row, skipped
-from toydiff.experiment import Experiment
-from toydiff.metrics import Ruler
+from toydiff.experiments.experiment import Experiment
+from toydiff.measures.clouds import Ruler
 
 GOAL, PAUSE = 1.5, 0.25
 DATASETS = ("spiral", "gaussians", "checkerboard")

@@ -4,10 +4,10 @@ import math
 
 import streamlit as st
 
-from toydiff import own
+from toydiff.data import user_data
+from toydiff.data.images import GAP, moon
 from toydiff.draw.between import PLACES, jumps, largest_step
 from toydiff.draw.images import closest
-from toydiff.images import GAP, moon
 from toydiff.text import words
 from toydiff.ui import between as lesson
 from toydiff.ui import page, state
@@ -23,7 +23,7 @@ run = state.current_image_run(experiment, images)
 numbers = images.x[0].numel()
 question, network = st.columns(2)
 with question:
-    page.say("between", "question", data=own.title(experiment.data), numbers=f"{numbers:,}")
+    page.say("between", "question", data=user_data.title(experiment.data), numbers=f"{numbers:,}")
 with network, enough_memory(experiment):
     who = lesson.predictor(run)
 

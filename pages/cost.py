@@ -2,11 +2,11 @@
 
 import streamlit as st
 
+from toydiff.diffusion.samplers import WAYS
+from toydiff.diffusion.schedules import NOISE
 from toydiff.draw import costs as drawn
 from toydiff.draw.costs import DRAWS, FEW, SAMPLES
-from toydiff.metrics import spread
-from toydiff.samplers import WAYS
-from toydiff.schedules import NOISE
+from toydiff.measures.clouds import spread
 from toydiff.text import words
 from toydiff.ui import costs, page
 from toydiff.ui.export import film_with_export

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from toydiff.diffusion.schedules import NOISE
 from toydiff.draw import charts
-from toydiff.schedules import NOISE
 from toydiff.text import prose, words
 from toydiff.ui import page
 from toydiff.ui.export import film_with_export

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import page
 from toydiff.ui.export import film_with_export

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from toydiff import own
+from toydiff.data import user_data
 from toydiff.draw.images import apart
-from toydiff.image_experiment import usual_device
+from toydiff.experiments.image_experiment import usual_device
 from toydiff.text import words
 from toydiff.ui import images as lesson
 from toydiff.ui import page, pictures, state
@@ -18,7 +18,7 @@ FEW = 0.1  # of the data's variance: below it, all samples are one picture
 page.begin("images")
 experiment, images = lesson.settings()
 values = {
-    "data": own.title(experiment.data),
+    "data": user_data.title(experiment.data),
     "n": f"{len(images.x):,}",
     "numbers": f"{images.x[0].numel():,}",
     "shape": " × ".join(str(size) for size in images.shape),

@@ -2,15 +2,15 @@
 
 import streamlit as st
 
-from toydiff import own
-from toydiff.experiment import Experiment
+from toydiff.data import user_data
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import own as lesson
 from toydiff.ui import page, state
 
 page.begin("own")
 experiment = page.settings("dataset")
-in_use = own.title(experiment.dataset)
+in_use = user_data.title(experiment.dataset)
 
 page.say("own", "question")
 way = lesson.choose()
@@ -33,7 +33,7 @@ with result:
         lesson.preview(words("own.in_use", data=in_use), experiment.data(), experiment.training)
 
 page.say("own", "use", data=in_use)
-brought = [own.title(key) for key in state.brought(Experiment)]
+brought = [user_data.title(key) for key in state.brought(Experiment)]
 if brought:
     page.say("own", "brought", names=", ".join(f"**{name}**" for name in brought))
 for column, name in zip(st.columns(3), ("forward", "train", "reverse"), strict=True):

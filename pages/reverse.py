@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from toydiff.diffusion.schedules import NOISE
 from toydiff.draw.scenes import THREE_WAYS
-from toydiff.metrics import coverage, perfect_samples, spread
-from toydiff.schedules import NOISE
+from toydiff.measures.clouds import coverage, perfect_samples, spread
 from toydiff.text import words
 from toydiff.ui import page
 from toydiff.ui.export import film_with_export

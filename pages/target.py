@@ -5,12 +5,12 @@ from dataclasses import replace
 import streamlit as st
 import torch
 
+from toydiff.diffusion.walks import DISC, given, radius
 from toydiff.draw.targets import MANY, variance_chart
 from toydiff.text import prose, words
 from toydiff.ui import page, targets
 from toydiff.ui.export import film_with_export
 from toydiff.ui.race import race
-from toydiff.walks import DISC, given, radius
 
 CERTAIN = 0.002  # a variance below which the size of the disc shows
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from toydiff.limits import SHORTEST
+from toydiff.server.limits import SHORTEST
 from toydiff.text import prose
 from toydiff.ui import page, teacher, way_in
 

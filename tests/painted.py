@@ -9,7 +9,7 @@ from pathlib import Path
 
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import reverse_scene
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)
 

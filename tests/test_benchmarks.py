@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import __main__ as command
 from benchmarks import gif, gpu, playback, racers, sampling, stage, steps, table, training
 from tests.waiting import PATIENCE
-from toydiff.data import spiral
+from toydiff.data.points import spiral
 from toydiff.draw.scenes import reverse_scene
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.metrics import Ruler, perfect_samples
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.measures.clouds import Ruler, perfect_samples
 
 SMALL = Experiment(T=10, particles=8, points=50)
 FEW = 500  # samples to measure

@@ -11,14 +11,16 @@ from streamlit.testing.v1 import AppTest
 from tests.test_image_page import LINK, SMALL, run_of
 from tests.test_pages import fine, open_page, press, says
 from tests.waiting import wait_for
-from toydiff import exact, images, moons
+from toydiff.data import images
+from toydiff.data.images import GAP, IMAGES, moon, moon_phases
+from toydiff.diffusion import exact
+from toydiff.diffusion.latent import angle, invert, lerp, slerp
+from toydiff.diffusion.samplers import ddim, reverse
+from toydiff.diffusion.schedules import cosine, linear
 from toydiff.draw import between as drawn
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import GAP, IMAGES, moon, moon_phases
-from toydiff.latent import angle, invert, lerp, slerp
-from toydiff.moons import EDGE, Moons
-from toydiff.samplers import ddim, reverse
-from toydiff.schedules import cosine, linear
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.measures import moons
+from toydiff.measures.moons import EDGE, Moons
 from toydiff.text import words
 
 SHARES = torch.linspace(0, 1, 11)

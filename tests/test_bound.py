@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from toydiff import exact
-from toydiff.bound import Normal, bound, kl, posterior, surprise
-from toydiff.data import DATASETS
-from toydiff.samplers import SAMPLERS, ddpm, ddpm_beta
-from toydiff.schedules import SCHEDULES
+from toydiff.data.points import DATASETS
+from toydiff.diffusion import exact
+from toydiff.diffusion.bound import Normal, bound, kl, posterior, surprise
+from toydiff.diffusion.samplers import SAMPLERS, ddpm, ddpm_beta
+from toydiff.diffusion.schedules import SCHEDULES
 
 D = 2
 

@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from toydiff import bring, silhouettes, tables
-from toydiff.bring import limits, open_file, title
-from toydiff.data import MAX_POINTS, standardized
-from toydiff.silhouettes import MAX_LETTERS, Silhouette, filled, text, tidy
-from toydiff.tables import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table
+from toydiff.data import files, silhouettes, tables
+from toydiff.data.files import limits, open_file, title
+from toydiff.data.points import MAX_POINTS, standardized
+from toydiff.data.silhouettes import MAX_LETTERS, Silhouette, filled, text, tidy
+from toydiff.data.tables import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table
 from toydiff.text import LESSONS, words
 
 CSV = b"x,y\n1,2\n3,4\n5,7\n"
@@ -347,9 +347,9 @@ def test_a_zip_that_is_damaged():
 
 
 def test_a_large_file_is_not_looked_at(monkeypatch):
-    monkeypatch.setattr(bring, "MAX_BYTES", len(CSV) - 1)
+    monkeypatch.setattr(files, "MAX_BYTES", len(CSV) - 1)
     refused("large", open_file, "a.csv", CSV, megabytes=0)
-    monkeypatch.setattr(bring, "MAX_BYTES", len(CSV))
+    monkeypatch.setattr(files, "MAX_BYTES", len(CSV))
     assert open_file("a.csv", CSV).columns == ("x", "y")
 
 

@@ -11,11 +11,12 @@ import torch
 from safetensors import safe_open
 from safetensors import torch as safetensors
 
-from toydiff import checkpoint, image_experiment, own
-from toydiff.data import standardized
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
+from toydiff.data import user_data
+from toydiff.data.images import Images
+from toydiff.data.points import standardized
+from toydiff.experiments import checkpoint, image_experiment
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
 
 tiny = ImageExperiment(network="dit", batch=4, n=20)
 
@@ -206,9 +207,9 @@ def of_their_own(kind, seed=0):
     """Somebody's own data, and small settings for it."""
     draw = torch.Generator().manual_seed(seed)
     if kind == "points":
-        data = own.keep("mine", standardized(torch.randn(50, 2, generator=draw)))
+        data = user_data.keep("mine", standardized(torch.randn(50, 2, generator=draw)))
         return data, Experiment(dataset=data.key, points=50, width=8, depth=1, batch=16)
-    data = own.keep("mine", Images.standardized("pictures", torch.rand(20, 3, 8, 8, generator=draw)))
+    data = user_data.keep("mine", Images.standardized("pictures", torch.rand(20, 3, 8, 8, generator=draw)))
     return data, replace(tiny, data=data.key)
 
 
@@ -220,11 +221,11 @@ def test_a_lesson_brings_its_own_data(kind, steps):
     before = trained(3, experiment)
     del data
     gc.collect()
-    with pytest.raises(own.Gone):
-        own.find(getattr(experiment, experiment.brought))
+    with pytest.raises(user_data.Gone):
+        user_data.find(getattr(experiment, experiment.brought))
     found = checkpoint.unpack(content, "it")
     assert found.experiment == experiment
-    assert own.find(getattr(experiment, experiment.brought)) is found.data
+    assert user_data.find(getattr(experiment, experiment.brought)) is found.data
     again = found.trainer()
     again.advance(3 if steps is None else 0)
     assert alike(before, again)
@@ -254,7 +255,7 @@ def test_a_file_without_data_of_its_own_needs_it_here():
     assert checkpoint.unpack(bare, "it").data is data
     del data
     gc.collect()
-    with pytest.raises(own.Gone, match="lesson file"):
+    with pytest.raises(user_data.Gone, match="lesson file"):
         checkpoint.unpack(bare, "it")
 
 

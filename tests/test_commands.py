@@ -12,10 +12,12 @@ import torch
 
 from tests.test_checkpoint import alike
 from tests.waiting import wait_for
-from toydiff import checkpoint, commands, images
-from toydiff.__main__ import main
-from toydiff.image_experiment import ImageExperiment
-from toydiff.training import Trainer
+from toydiff.cli import train_images
+from toydiff.cli.main import main
+from toydiff.data import images
+from toydiff.diffusion.training import Trainer
+from toydiff.experiments import checkpoint
+from toydiff.experiments.image_experiment import ImageExperiment
 
 ROOT = Path(__file__).resolve().parent.parent
 tiny = ImageExperiment("two-pixel", network="dit", batch=8, n=50)
@@ -244,7 +246,7 @@ def test_what_the_help_promises_is_what_it_does(capsys):
     with pytest.raises(SystemExit) as end:
         main(["train-images", "--help"])
     assert end.value.code == 0
-    assert commands.SAVE_EVERY == 10
+    assert train_images.SAVE_EVERY == 10
     assert "loses at most 10 seconds of it" in capsys.readouterr().out.replace("\n", " ")
 
 
@@ -260,7 +262,7 @@ def test_the_file_is_written_in_time(tmp_path, monkeypatch):
         written.append(clock[0])
         clock[0] += 1
 
-    monkeypatch.setattr(commands.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(train_images.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(Trainer, "advance", step)
     monkeypatch.setattr(checkpoint, "save", write)
     assert main([*TINY, "--steps", "30", "--out", str(tmp_path / "it")]) == 0
@@ -279,11 +281,11 @@ def test_films_are_made_as_before(tmp_path, capsys):
 
 
 def test_a_bar_is_for_those_who_watch(capsys, monkeypatch):
-    commands.bar("training", 5, 10)
+    train_images.bar("training", 5, 10)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     for done in (5, 10):
-        commands.bar("training", done, 10)
+        train_images.bar("training", done, 10)
     first, second = capsys.readouterr().err.split("\r")[1:]
     assert first.count("█") == 15 and second.count("█") == 30
     assert second.endswith("10 / 10\n")

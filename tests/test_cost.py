@@ -10,12 +10,12 @@ from streamlit.testing.v1 import AppTest
 
 from tests.test_pages import FAST, NET, choose, experiment, fine, open_page, press, says, texts
 from tests.test_player import Film, unpacked
+from toydiff.diffusion.samplers import WAYS
+from toydiff.diffusion.schedules import SCHEDULES
 from toydiff.draw import costs
 from toydiff.draw.costs import RACED, SAMPLES, Bench, Cost, Switches
-from toydiff.experiment import Experiment
-from toydiff.metrics import Ruler, spread
-from toydiff.samplers import WAYS
-from toydiff.schedules import SCHEDULES
+from toydiff.experiments.experiment import Experiment
+from toydiff.measures.clouds import Ruler, spread
 from toydiff.text import words
 from toydiff.ui import costs as page
 
@@ -265,7 +265,7 @@ def clicked(points: list[dict[str, object]]) -> Experiment:
 
         import streamlit as st
 
-        from toydiff.experiment import Experiment
+        from toydiff.experiments.experiment import Experiment
         from toydiff.ui import costs
 
         st.session_state.experiment = Experiment(sampler="ddim", steps=7)

@@ -12,8 +12,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from sklearn import datasets
 
-from toydiff.data import DATASETS, film_spiral, standardized, written
-from toydiff.metrics import Ruler
+from toydiff.data.points import DATASETS, film_spiral, standardized, written
+from toydiff.measures.clouds import Ruler
 
 everyone = pytest.mark.parametrize("name", DATASETS)
 
@@ -89,7 +89,7 @@ def test_some_are_those_of_scikit_learn(name):
 def test_no_cloud_needs_scikit_learn():
     """It takes a second and 140 MB, in each process that asks for data."""
     code = (
-        "import sys; from toydiff.data import DATASETS; [make(100, 0) for make in DATASETS.values()]; "
+        "import sys; from toydiff.data.points import DATASETS; [make(100, 0) for make in DATASETS.values()]; "
         "sys.exit('sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

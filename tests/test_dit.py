@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from toydiff.dit import DiT, positions
-from toydiff.schedules import SCHEDULES
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.networks.dit import DiT, positions
 
 schedule = SCHEDULES["cosine"](50)
 

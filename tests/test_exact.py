@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
-from toydiff import exact
-from toydiff.data import DATASETS
-from toydiff.samplers import ddim, ddpm, reverse
-from toydiff.schedules import SCHEDULES
+from toydiff.data.points import DATASETS
+from toydiff.diffusion import exact
+from toydiff.diffusion.samplers import ddim, ddpm, reverse
+from toydiff.diffusion.schedules import SCHEDULES
 
 datasets = pytest.mark.parametrize("dataset", DATASETS)
 schedules = pytest.mark.parametrize("schedule", SCHEDULES)
@@ -80,7 +80,7 @@ def test_images_are_points():
 MEMORY = """
 import resource, torch
 from toydiff import exact
-from toydiff.schedules import linear
+from toydiff.diffusion.schedules import linear
 torch.set_num_threads(1)
 model = exact.cloud(torch.randn(10_000, 2), linear(100))
 model(torch.randn(10, 2), torch.full((10,), 50))

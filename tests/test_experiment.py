@@ -6,10 +6,10 @@ from dataclasses import asdict, fields, replace
 import pytest
 import torch
 
-from toydiff.data import DATASETS
-from toydiff.experiment import CHOICES, LOOKS, RANGES, UP_TO_T, Experiment, allowed
-from toydiff.samplers import WAYS
-from toydiff.schedules import SCHEDULES
+from toydiff.data.points import DATASETS
+from toydiff.diffusion.samplers import WAYS
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.experiments.experiment import CHOICES, LOOKS, RANGES, UP_TO_T, Experiment, allowed
 
 DEFAULT = asdict(Experiment())
 each_field = pytest.mark.parametrize("name", DEFAULT)

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from toydiff import exact
-from toydiff.data import DATASETS
-from toydiff.experiment import Experiment
-from toydiff.field import Probe, axis, density, field, grid, mass_inside, next_step, score
-from toydiff.samplers import ddpm
-from toydiff.schedules import SCHEDULES
+from toydiff.data.points import DATASETS
+from toydiff.diffusion import exact
+from toydiff.diffusion.field import Probe, axis, density, field, grid, mass_inside, next_step, score
+from toydiff.diffusion.samplers import ddpm
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.experiments.experiment import Experiment
 
 schedules = pytest.mark.parametrize("schedule", SCHEDULES)
 TIMES = torch.tensor([100, 60, 20, 5, 1])

@@ -5,10 +5,10 @@ import torch
 
 from tests.test_pages import FAST, NET, experiment, film, fine, open_page, says, texts
 from tests.test_player import unpacked
+from toydiff.diffusion.field import next_step
 from toydiff.draw import scenes
 from toydiff.draw.fields import ARROWS, Truth, answers, field_scene
-from toydiff.experiment import Experiment
-from toydiff.field import next_step
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 
 SMALL = Experiment(points=60, T=12, particles=8)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw import film
 from toydiff.draw.movie import Movie
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import MONO, SIDE, THEMES
-from toydiff.trajectory import Trajectory
 
 STAMP = "moons · cosine, T = 7 · seed 0 · ᾱ, β̃ and $x_t$ · " + 4 * "a long story about the network, " + "the end"
 

@@ -26,16 +26,16 @@ from streamlit.testing.v1 import AppTest
 
 from tests.test_pages import APP, FAST, NET, experiment, film, fine, open_page, press
 from tests.waiting import PATIENCE
-from toydiff import bring, own, pictures, silhouettes
-from toydiff.__main__ import main
-from toydiff.checkpoint import _sum, pack
-from toydiff.data import MIN_POINTS
+from toydiff.cli.main import main
+from toydiff.data import files, pictures, silhouettes, user_data
+from toydiff.data.images import Images
+from toydiff.data.points import MIN_POINTS
 from toydiff.draw.files import numbers
 from toydiff.draw.film import spaced
-from toydiff.experiment import PREDICTORS, RANGES, Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
-from toydiff.limits import Limits, limits
+from toydiff.experiments.checkpoint import _sum, pack
+from toydiff.experiments.experiment import PREDICTORS, RANGES, Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.limits import Limits, limits
 from toydiff.text import words
 from toydiff.ui import costs, export, live, runs, state, uploads
 from toydiff.ui.page import PAGES
@@ -173,7 +173,7 @@ def test_after_a_file_that_cannot_be_used_another_one_can():
     at = with_file(name, content())
     at.file_uploader(key="own-file").set_value(("good.csv", csv(RING), ""))
     learn(fine(at.run()))
-    assert own.title(experiment(at).dataset) == "good"
+    assert user_data.title(experiment(at).dataset) == "good"
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_after_a_file_that_cannot_be_used_another_one_can():
 def test_a_strange_file_with_good_points(name, content):
     at = learn(with_file(name, content))
     assert not sentences(at)
-    title = own.title(experiment(at).dataset)
+    title = user_data.title(experiment(at).dataset)
     assert len(title) <= 60
     assert not MARKUP & set(title)
     assert not {"/", "\\", "\u202e", "\0"} & set(title)
@@ -230,7 +230,7 @@ def raw(header: str, body: bytes = b"") -> bytes:
 
 def own_images(change: dict[str, object]) -> bytes:
     """A lesson on somebody's own images, its header changed."""
-    one = own.keep("mine", Images.standardized("mine", torch.rand(12, 1, 8, 8)))
+    one = user_data.keep("mine", Images.standardized("mine", torch.rand(12, 1, 8, 8)))
     content = pack(None, ImageExperiment(data=one.key))
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
     text, tensors = json.loads(header["toydiff"]), safetensors.load(content)
@@ -272,12 +272,12 @@ def _opening() -> None:
     """The dialog, until it has done its work; below it the data in use."""
     import streamlit as st
 
-    from toydiff.ui import own, state
+    from toydiff.ui import state
 
     experiment, _ = state.experiment()
     state.session()
     if "own-opened" not in st.session_state:
-        own.open_lesson()
+        user_data.open_lesson()
     st.text(f"{len(experiment.data())} points")
 
 
@@ -398,7 +398,7 @@ def test_a_large_network_is_not_asked_for_too_much(monkeypatch):
     def page() -> None:
         import streamlit as st
 
-        from toydiff.experiment import Experiment
+        from toydiff.experiments.experiment import Experiment
         from toydiff.ui import costs, runs, state
 
         def never(*_: object) -> None:
@@ -539,7 +539,7 @@ def test_the_limits_in_the_security_notes_are_those_of_the_code():
     notes = " ".join((APP.parent / "SECURITY.md").read_text("utf-8").split())
     (frames,) = re.findall(r"const FRAMES = (\d+);", (HERE / "export.js").read_text("utf-8"))
     assert int(frames) == len(spaced(1000))  # from a terminal as well
-    table, most = bring.limits(), {name: f"{high:,.0f}" for name, (_, high) in RANGES.items()}
+    table, most = files.limits(), {name: f"{high:,.0f}" for name, (_, high) in RANGES.items()}
     for limit in (
         f"{table['megabytes']} MB, {table['rows']} rows, {table['columns']} columns, {table['cells']} cells",
         f"{table['megabytes']} MB, {table['millions']} million pixels",

@@ -7,8 +7,15 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from toydiff.image_experiment import CLIP, IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment, allowed, usual_device
-from toydiff.images import IMAGES
+from toydiff.data.images import IMAGES
+from toydiff.experiments.image_experiment import (
+    CLIP,
+    IMAGE_CHOICES,
+    IMAGE_RANGES,
+    ImageExperiment,
+    allowed,
+    usual_device,
+)
 
 wrong = [(name, "nonsense") for name in IMAGE_CHOICES]
 for name, ends in IMAGE_RANGES.items():

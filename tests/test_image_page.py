@@ -14,7 +14,9 @@ from streamlit.testing.v1 import AppTest
 from tests.test_pages import film, fine, open_page, press, says, ticks
 from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE, wait_for
-from toydiff import checkpoint, exact, own
+from toydiff.data import user_data
+from toydiff.data.images import Images, digits
+from toydiff.diffusion import exact
 from toydiff.draw.images import (
     apart,
     bridge_scene,
@@ -27,10 +29,10 @@ from toydiff.draw.images import (
     ways_scene,
 )
 from toydiff.draw.scenes import THREE_WAYS
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images, digits
-from toydiff.judge import LEARNED, Judge
+from toydiff.experiments import checkpoint
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.measures.judge import LEARNED, Judge
 from toydiff.text import words
 from toydiff.ui import images as lesson
 from toydiff.ui import live, pictures, state
@@ -337,7 +339,7 @@ def slow_page(kind: str, **fields: object) -> AppTest:
     def page(kind: str, fields: dict[str, object]) -> None:
         import torch
 
-        from toydiff.image_experiment import ImageExperiment
+        from toydiff.experiments.image_experiment import ImageExperiment
         from toydiff.ui.images import load, say_if_slow
 
         experiment = ImageExperiment(**fields)
@@ -502,7 +504,7 @@ def test_own_pictures_are_shown_before_they_are_used_and_then_are_data_like_any_
     fine(at.toggle(key="images-colour").set_value(True).run())
     fine(press(at, "images-use"))
     experiment = at.session_state["image_experiment"]
-    assert own.title(experiment.data) == "My moons"
+    assert user_data.title(experiment.data) == "My moons"
     assert experiment == replace(SMALL, data=experiment.data, n=5)
     images = experiment.images()
     assert images.x.shape == (5, 3, 8, 8)
@@ -516,7 +518,7 @@ def test_single_files_and_twice_the_same_name():
     at = uploaded(a_page("own_pictures"), *GOOD.items(), ("50.png", png(20)))
     assert words("images.found", n="6", shown=6) in [markdown.value for markdown in at.markdown]
     fine(press(at, "images-use"))
-    assert own.title(at.session_state["image_experiment"].data) == words("images.own")
+    assert user_data.title(at.session_state["image_experiment"].data) == words("images.own")
 
 
 @pytest.mark.parametrize(
@@ -586,16 +588,16 @@ def test_the_page_keeps_the_network_that_it_shows():
 
 def test_a_network_of_own_pictures_comes_with_them():
     rows = torch.linspace(0, 1, 4 * 64).reshape(4, 1, 8, 8)
-    mine = own.keep("Mine", Images.standardized("pictures", rows))
+    mine = user_data.keep("Mine", Images.standardized("pictures", rows))
     content = a_file(replace(SMALL, data=mine.key, n=4))
     key = mine.key
     del mine
-    assert key not in own._held  # nobody has them any more
+    assert key not in user_data._held  # nobody has them any more
     at = uploaded(a_page("open_network"), ("kept.safetensors", content))
     assert not at.error
     experiment = at.session_state["image_experiment"]
     assert experiment == replace(SMALL, data=key, n=4)
-    assert own.title(key) == "Mine"
+    assert user_data.title(key) == "Mine"
     assert run_of(at).step == 3
 
 

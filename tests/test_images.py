@@ -16,9 +16,9 @@ import torch
 from scipy.stats import kstest
 from sklearn import datasets
 
-from toydiff import images
-from toydiff.data import DATASETS
-from toydiff.images import IMAGES, PATIENCE, Images, NoNetwork, downloaded, moon, moon_phases
+from toydiff.data import images
+from toydiff.data.images import IMAGES, PATIENCE, Images, NoNetwork, downloaded, moon, moon_phases
+from toydiff.data.points import DATASETS
 
 SHAPES = {
     "digits": (1, 8, 8),

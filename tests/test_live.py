@@ -16,9 +16,10 @@ import pytest
 import torch
 
 from tests.waiting import PATIENCE, wait_for
-from toydiff import checkpoint, own
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
+from toydiff.data import user_data
+from toydiff.experiments import checkpoint
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 from toydiff.ui import link, live
 from toydiff.ui.lanes import Pace
@@ -220,14 +221,14 @@ def test_the_load_says_what_the_workers_do():
 
 def test_data_of_ones_own_travels_along_and_is_held_as_long_as_the_run():
     points = torch.randn(200, 2, generator=torch.Generator().manual_seed(7))
-    one = own.keep("mine", points)
+    one = user_data.keep("mine", points)
     run = Run(replace(SMALL, dataset=one.key, points=200))
     run.advance(5)
     assert as_the_trainer_does(run)
 
 
 def test_data_that_is_gone_is_a_sentence():
-    with pytest.raises(own.Gone, match=words("problems.gone").split(",")[0]):
+    with pytest.raises(user_data.Gone, match=words("problems.gone").split(",")[0]):
         Run(replace(SMALL, dataset="own-0123456789abcdef"))
 
 
@@ -251,7 +252,7 @@ def test_images_travel_along_and_a_training_from_a_file_goes_on():
 
 
 def test_points_of_ones_own_are_in_the_file_and_the_training_goes_on_from_it():
-    one = own.keep("mine", torch.randn(150, 2, generator=torch.Generator().manual_seed(8)))
+    one = user_data.keep("mine", torch.randn(150, 2, generator=torch.Generator().manual_seed(8)))
     run = Run(replace(SMALL, dataset=one.key, points=150))
     run.advance(6)
     shown = replace(run.experiment, particles=99, sampler="ddim")
@@ -320,9 +321,9 @@ def test_a_run_that_nobody_holds_is_gone_and_trains_no_more():
 # ---------------------------------------------------------------- what goes wrong
 
 
-def broken() -> tuple[own.Own, Run]:
+def broken() -> tuple[user_data.Own, Run]:
     """A run that has a picture, but whose first step fails: numbers of another kind than the weights."""
-    one = own.keep("broken", torch.randn(100, 2, dtype=torch.float64))
+    one = user_data.keep("broken", torch.randn(100, 2, dtype=torch.float64))
     return one, Run(replace(SMALL, dataset=one.key))
 
 
@@ -474,7 +475,7 @@ def test_runs_are_spread_over_the_workers(monkeypatch):
 
 PROGRAM = """
 import sys, time
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.ui.live import Run
 run = Run(Experiment(points=50, particles=4))
 run.start()

@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 import pytest
 import torch
 
-from toydiff import checkpoint
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.limits import Limits
+from toydiff.experiments import checkpoint
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.limits import Limits
 from toydiff.text import words
 
 HERE = Path(__file__).parent

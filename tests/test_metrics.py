@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
-from toydiff.data import DATASETS
-from toydiff.metrics import Ruler, coverage, sliced_wasserstein, spread
+from toydiff.data.points import DATASETS
+from toydiff.measures.clouds import Ruler, coverage, sliced_wasserstein, spread
 
 
 def normal(n, *shape, seed=0):

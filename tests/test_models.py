@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from toydiff.models import MLP, MODELS
-from toydiff.schedules import SCHEDULES
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.networks.mlp import MLP, MODELS
 
 everyone = pytest.mark.parametrize("name", MODELS)
 schedule = SCHEDULES["cosine"](50)

@@ -5,11 +5,11 @@ import gc
 import pytest
 import torch
 
-from toydiff import own
-from toydiff.data import standardized
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
+from toydiff.data import user_data
+from toydiff.data.images import Images
+from toydiff.data.points import standardized
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 
 
@@ -22,22 +22,27 @@ def pictures(n=12):
 
 
 def test_equal_data_has_one_key_and_other_data_another():
-    one = own.keep("mine", cloud())
-    assert own.is_key(one.key)
-    assert own.keep("mine", cloud()) is one
-    keys = {one.key, own.keep("yours", cloud()).key, own.keep("mine", cloud(1)).key, own.keep("mine", pictures()).key}
+    one = user_data.keep("mine", cloud())
+    assert user_data.is_key(one.key)
+    assert user_data.keep("mine", cloud()) is one
+    keys = {
+        one.key,
+        user_data.keep("yours", cloud()).key,
+        user_data.keep("mine", cloud(1)).key,
+        user_data.keep("mine", pictures()).key,
+    }
     assert len(keys) == 4
 
 
 def test_who_lets_go_of_it_lets_it_go():
-    key = own.keep("mine", cloud(2)).key
+    key = user_data.keep("mine", cloud(2)).key
     gc.collect()
-    with pytest.raises(own.Gone, match="lesson file"):
-        own.find(key)
+    with pytest.raises(user_data.Gone, match="lesson file"):
+        user_data.find(key)
 
 
 def test_an_experiment_on_it():
-    one = own.keep("mine", cloud())
+    one = user_data.keep("mine", cloud())
     experiment = Experiment(dataset=one.key, points=20)
     assert experiment.usual_points == 40
     assert experiment.data().shape == (20, 2)
@@ -49,7 +54,7 @@ def test_an_experiment_on_it():
 
 
 def test_an_experiment_on_pictures():
-    one = own.keep("mine", pictures())
+    one = user_data.keep("mine", pictures())
     experiment = ImageExperiment(data=one.key)
     images = experiment.images()
     assert (experiment.usual_n, images.shape, len(images.x)) == (12, (3, 8, 8), 12)
@@ -64,6 +69,6 @@ def test_what_only_looks_like_a_key_is_refused(name):
 
 
 def test_the_title_is_safe_to_show():
-    one = own.keep("<b>**mine**</b>", cloud())
-    assert not set(own.title(one.key)) & set("<>*")
-    assert own.title("moons") == words("names.moons")
+    one = user_data.keep("<b>**mine**</b>", cloud())
+    assert not set(user_data.title(one.key)) & set("<>*")
+    assert user_data.title("moons") == words("names.moons")

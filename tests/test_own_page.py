@@ -14,11 +14,12 @@ from streamlit.testing.v1 import AppTest
 from tests.test_pages import APP, FAST, experiment, fine, open_page
 from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE
-from toydiff import checkpoint, own, silhouettes
-from toydiff.data import standardized
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
+from toydiff.data import silhouettes, user_data
+from toydiff.data.images import Images
+from toydiff.data.points import standardized
+from toydiff.experiments import checkpoint
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 from toydiff.ui import own as lesson
 from toydiff.ui.live import Run
@@ -85,7 +86,7 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def in_use(at: AppTest) -> torch.Tensor:
-    return own.find(experiment(at).dataset).data
+    return user_data.find(experiment(at).dataset).data
 
 
 # ---------------------------------------------------------------- the page
@@ -118,7 +119,7 @@ def test_a_drawing_is_seen_as_the_network_will_see_it_and_then_it_is_the_data():
     assert at.markdown[0].value.endswith(words("titles.train"))
     assert in_use(at).numpy() == pytest.approx(expected, abs=2e-4)
     assert (experiment(at).points, experiment(at).usual_points) == (300, 300)
-    assert own.title(experiment(at).dataset) == words("own.drawing")
+    assert user_data.title(experiment(at).dataset) == words("own.drawing")
     for page in ("forward", "train", "reverse", "field", "target", "cost"):
         fine(at.switch_page(f"pages/{page}.py").run())
         assert at.selectbox(key="control-dataset").value == experiment(at).dataset
@@ -150,7 +151,7 @@ def test_it_has_the_name_that_one_types_which_is_never_markup():
     at.text_input(key="own-name-draw").set_value("<b>*Cat*</b>").run()
     assert panel(at)["title"] == "‹b›∗Cat∗‹/b›"
     at = learn(at)
-    assert own.title(experiment(at).dataset) == "‹b›∗Cat∗‹/b›"
+    assert user_data.title(experiment(at).dataset) == "‹b›∗Cat∗‹/b›"
     at = fine(at.switch_page("pages/own.py").run())
     assert any("‹b›∗Cat∗‹/b›" in markdown.value for markdown in at.markdown)
     assert not any("<b>" in markdown.value for markdown in at.markdown)
@@ -163,9 +164,9 @@ def test_two_drawings_of_one_name_can_be_told_apart():
     first = experiment(at).dataset
     at = learn(at)
     assert experiment(at).dataset != first
-    assert own.title(experiment(at).dataset) == f"{words('own.drawing')} 2"
+    assert user_data.title(experiment(at).dataset) == f"{words('own.drawing')} 2"
     again = learn(fine(at.switch_page("pages/own.py").run()))
-    assert own.title(experiment(again).dataset) == f"{words('own.drawing')} 2"  # the same one, under its own name
+    assert user_data.title(experiment(again).dataset) == f"{words('own.drawing')} 2"  # the same one, under its own name
     assert len(again.session_state["session"].brought) == 2
 
 
@@ -223,8 +224,8 @@ def test_two_columns_leave_nothing_to_choose_and_each_axis_may_have_its_own_scal
 
 def test_a_file_is_read_once_and_not_kept_without_the_uploader(monkeypatch):
     reads = []
-    read = lesson.bring.open_file
-    monkeypatch.setattr(lesson.bring, "open_file", lambda name, content: reads.append(name) or read(name, content))
+    read = lesson.files.open_file
+    monkeypatch.setattr(lesson.files, "open_file", lambda name, content: reads.append(name) or read(name, content))
     at = brought("a.csv", csv("1,2", "3,4", "5,0"))
     fine(at.run())
     at.toggle[0].set_value(True)
@@ -308,7 +309,7 @@ def test_names_of_files_and_columns_are_never_markup():
     everything += [element.value for element in at.markdown]
     everything += [text.placeholder for text in at.text_input]
     assert not any(part in text for text in everything for part in ("<img", "**a**", "[b](c)", "$d$"))
-    assert own.title(experiment(at).dataset) == SAFE
+    assert user_data.title(experiment(at).dataset) == SAFE
 
 
 # ---------------------------------------------------------------- typed
@@ -322,7 +323,7 @@ def test_a_word_becomes_points():
     assert panel(at)["title"] == "Hi"
     at = learn(at)
     assert in_use(at).equal(silhouettes.text("Hi", 400))
-    assert own.title(experiment(at).dataset) == "Hi"
+    assert user_data.title(experiment(at).dataset) == "Hi"
 
 
 def test_what_joins_two_emoji_is_no_part_of_a_name():
@@ -365,25 +366,25 @@ def session(do: object) -> AppTest:
 
 
 def a_lesson() -> tuple[bytes, Experiment]:
-    one = own.keep("ring", standardized(torch.from_numpy(RING)))
+    one = user_data.keep("ring", standardized(torch.from_numpy(RING)))
     chosen = Experiment(dataset=one.key, points=300, T=10, particles=16, width=8, seed=4)
     return lesson._packed(None, chosen), chosen
 
 
 def test_a_lesson_in_a_file_has_its_settings_and_its_data_and_comes_back_with_them():
     content, chosen = a_lesson()  # nobody here holds the data any more
-    assert not [key for key in own._held if key == chosen.dataset]
+    assert not [key for key in user_data._held if key == chosen.dataset]
     at = session(lambda: lesson.put_in_place(content, "a"))
     assert experiment(at) == chosen
     assert in_use(at).equal(standardized(torch.from_numpy(RING)))
     assert at.query_params["dataset"] == chosen.dataset
     fine(at.run())
     again = checkpoint.unpack(lesson._packed(None, experiment(at)), "again")
-    assert (again.experiment, again.data) == (chosen, own.find(chosen.dataset))
+    assert (again.experiment, again.data) == (chosen, user_data.find(chosen.dataset))
 
 
 def test_a_trained_lesson_goes_on_where_it_was():
-    one = own.keep("ring", standardized(torch.from_numpy(RING)))
+    one = user_data.keep("ring", standardized(torch.from_numpy(RING)))
     chosen = Experiment(dataset=one.key, points=300, T=10, particles=16, width=8, depth=1, batch=16, seed=4)
     run = Run(chosen.training)
     run.advance(3)
@@ -400,7 +401,7 @@ def test_a_trained_lesson_goes_on_where_it_was():
 
 def test_a_lesson_on_images_goes_to_their_page():
     pictures = Images.standardized("mine", torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
-    one = own.keep("mine", pictures)
+    one = user_data.keep("mine", pictures)
     chosen = ImageExperiment(data=one.key, T=10, batch=8, n=12)
     content = checkpoint.pack(None, chosen)
     at = session(lambda: lesson.put_in_place(content, "a"))
@@ -438,14 +439,14 @@ def _opening() -> None:
     """The dialog, open until it has done its work."""
     import streamlit as st
 
-    from toydiff.ui import own, state
+    from toydiff.ui import state
 
     state.experiment()
     state.current_run()
     if "own-opened" in st.session_state:
-        own.say_what_was_opened()
+        user_data.say_what_was_opened()
     else:
-        own.open_lesson()
+        user_data.open_lesson()
 
 
 def test_a_lesson_is_opened_in_the_dialog_and_the_page_says_so():

@@ -17,9 +17,9 @@ from streamlit.testing.v1 import AppTest
 
 from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE, wait_for
-from toydiff.data import DATASETS
-from toydiff.experiment import CHOICES, RANGES, Experiment, allowed
-from toydiff.schedules import SCHEDULES
+from toydiff.data.points import DATASETS
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.experiments.experiment import CHOICES, RANGES, Experiment, allowed
 from toydiff.text import prose, words
 from toydiff.ui import export, live
 from toydiff.ui.export import _want

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from toydiff import pictures
-from toydiff.pictures import File, Pictures, Refused, shown
+from toydiff.data import pictures
+from toydiff.data.pictures import File, Pictures, Refused, shown
 from toydiff.text import words
 from toydiff.ui.painter import finished
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from toydiff import exact, field
-from toydiff.data import DATASETS
+from toydiff.data.images import Images
+from toydiff.data.points import DATASETS
+from toydiff.diffusion import exact, field
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import HUES, THEMES
-from toydiff.images import Images
-from toydiff.schedules import SCHEDULES
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
 from toydiff.ui import player as player_module
 from toydiff.ui.player import HERE, LABELS, SCRIPTS, Chosen, pack
 from toydiff.ui.player.packing import FAR, UNIT

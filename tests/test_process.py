@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from toydiff.limits import cores
+from toydiff.server.limits import cores
 from toydiff.ui import process, state
 
 

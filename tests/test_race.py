@@ -14,7 +14,7 @@ from tests.test_live import PACE, SMALL
 from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE, wait_for
 from toydiff.draw import charts
-from toydiff.experiment import CHOICES, Experiment
+from toydiff.experiments.experiment import CHOICES, Experiment
 from toydiff.text import words
 from toydiff.ui import live
 from toydiff.ui.live import Race, Run

@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 import torch
 
-from toydiff import exact
-from toydiff.data import DATASETS
-from toydiff.experiment import Experiment
-from toydiff.metrics import spread
-from toydiff.samplers import SAMPLERS, WAYS, DPMSolver2M, ddim, ddpm, heun, quiet_end, reverse
-from toydiff.schedules import SCHEDULES, Schedule
+from toydiff.data.points import DATASETS
+from toydiff.diffusion import exact
+from toydiff.diffusion.samplers import SAMPLERS, WAYS, DPMSolver2M, ddim, ddpm, heun, quiet_end, reverse
+from toydiff.diffusion.schedules import SCHEDULES, Schedule
+from toydiff.experiments.experiment import Experiment
+from toydiff.measures.clouds import spread
 
 everyone = pytest.mark.parametrize("name", SAMPLERS)
 schedules = pytest.mark.parametrize("schedule", SCHEDULES)

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from toydiff.schedules import SCHEDULES, Schedule, cosine
+from toydiff.diffusion.schedules import SCHEDULES, Schedule, cosine
 
 everyone = pytest.mark.parametrize("name", SCHEDULES)
 lengths = pytest.mark.parametrize("T", [10, 100, 1000])

@@ -5,8 +5,8 @@ import weakref
 
 import pytest
 
-from toydiff import limits as limits_module
-from toydiff.limits import Limits
+from toydiff.server import limits as limits_module
+from toydiff.server.limits import Limits
 from toydiff.text import words
 from toydiff.ui import sessions
 from toydiff.ui.sessions import FREED_AFTER, Room

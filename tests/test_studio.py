@@ -30,11 +30,11 @@ from tests.painted import (
 )
 from tests.test_live import POSIX
 from tests.waiting import PATIENCE, wait_for
-from toydiff import own
+from toydiff.data import user_data
+from toydiff.diffusion.exact import cloud
 from toydiff.draw.costs import Bench
 from toydiff.draw.scenes import reverse_scene
-from toydiff.exact import cloud
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import link
 from toydiff.ui.snapshots import Failed
@@ -169,14 +169,14 @@ def test_a_picture_that_kills_painters_is_given_up(studio):
 
 
 def test_data_of_somebodys_own_is_brought_to_the_painter(studio):
-    one = own.keep("brought", torch.randn(200, 2, generator=torch.Generator().manual_seed(5)).double())
+    one = user_data.keep("brought", torch.randn(200, 2, generator=torch.Generator().manual_seed(5)).double())
     scene = made(studio, partial(exact_scene, Experiment(dataset=one.key, T=10, particles=16, points=150)))
     assert "brought" in scene.stamp
     assert torch.equal(scene.data, exact_scene(Experiment(dataset=one.key, T=10, particles=16, points=150)).data)
 
 
 def test_what_a_painter_has_to_unpack_may_be_of_somebodys_own(studio):
-    one = own.keep("a bench", torch.randn(200, 2, generator=torch.Generator().manual_seed(6)).double())
+    one = user_data.keep("a bench", torch.randn(200, 2, generator=torch.Generator().manual_seed(6)).double())
     experiment = Experiment(dataset=one.key, T=10, points=150)
     bench = Bench(experiment, experiment.exact())
     assert made(studio, partial(bench.measure, "ddim", 2))._replace(seconds=0) == bench.measure("ddim", 2)._replace(
@@ -185,11 +185,11 @@ def test_what_a_painter_has_to_unpack_may_be_of_somebodys_own(studio):
 
 
 def test_data_that_is_gone_ends_the_waiting(studio, monkeypatch):
-    one = own.keep("gone", torch.randn(200, 2, generator=torch.Generator().manual_seed(7)).double())
+    one = user_data.keep("gone", torch.randn(200, 2, generator=torch.Generator().manual_seed(7)).double())
     experiment = Experiment(dataset=one.key, T=10, points=150)
     del one  # its tab was closed
     for _ in range(2):
-        with pytest.raises(own.Gone):
+        with pytest.raises(user_data.Gone):
             made(studio, partial(exact_scene, experiment), experiment)
 
 
@@ -231,8 +231,8 @@ def test_a_picture_that_has_cost_the_last_painter_is_given_up(closed, monkeypatc
 
 
 def test_data_that_nobody_has_is_a_sentence(studio):
-    with pytest.raises(own.Gone):
-        made(studio, partial(own.find, "own-0123456789abcdef"))
+    with pytest.raises(user_data.Gone):
+        made(studio, partial(user_data.find, "own-0123456789abcdef"))
 
 
 def test_many_ask_at_once(studio):

@@ -7,14 +7,14 @@ import torch
 
 from tests.test_pages import FAST, NET, experiment, fine, open_page, says, texts
 from tests.test_player import Film, unpacked
-from toydiff import exact
-from toydiff.bound import bound, kl, posterior, student
+from toydiff.diffusion import exact
+from toydiff.diffusion.bound import bound, kl, posterior, student
+from toydiff.diffusion.samplers import SAMPLERS
+from toydiff.diffusion.walks import Walks, given, radius
 from toydiff.draw import targets as pictures
-from toydiff.experiment import Experiment
-from toydiff.samplers import SAMPLERS
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import targets
-from toydiff.walks import Walks, given, radius
 
 SMALL = Experiment(points=200, T=20, particles=16)
 

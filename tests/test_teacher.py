@@ -10,11 +10,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.waiting import PATIENCE
-from toydiff import own
-from toydiff.data import spiral
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.limits import SHORTEST, Limits
+from toydiff.data import user_data
+from toydiff.data.points import spiral
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.limits import SHORTEST, Limits
 from toydiff.text import prose, words
 from toydiff.ui import sessions, teacher, way_in
 from toydiff.ui.live import ImageRun, Race, Run
@@ -263,10 +263,10 @@ def test_what_trains_now_comes_first(room, train):
 
 def test_the_name_of_somebodys_data_is_text(room, train, monkeypatch):
     session = room.enter("a")
-    one = own.keep("**<b>mine</b>**", spiral(100, 0))
+    one = user_data.keep("**<b>mine</b>**", spiral(100, 0))
     session.page, session.run = "train", train(Run(replace(SMALL, dataset=one.key)), steps=1)
     assert column(open_page("teacher", WORD), "data") == [one.name]
-    monkeypatch.setattr(own, "_held", {})  # as if it were gone
+    monkeypatch.setattr(user_data, "_held", {})  # as if it were gone
     assert teacher._row(1, session, teacher.Pace())["data"] == words("teacher.own")
 
 

@@ -10,8 +10,8 @@ from string import Formatter
 import pytest
 
 from toydiff import text
-from toydiff.experiment import CHOICES, Experiment
-from toydiff.samplers import WAYS
+from toydiff.diffusion.samplers import WAYS
+from toydiff.experiments.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
 
 ROOT = Path(__file__).resolve().parent.parent

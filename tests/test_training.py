@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from toydiff import exact
-from toydiff.data import DATASETS
-from toydiff.experiment import Experiment
-from toydiff.metrics import Ruler, coverage
-from toydiff.models import MLP
-from toydiff.schedules import SCHEDULES
-from toydiff.training import AVERAGE, EXPLODED, TARGETS, Trainer, last_step, last_step_variance, total
-from toydiff.trajectory import chain
+from toydiff.data.points import DATASETS
+from toydiff.diffusion import exact
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.diffusion.training import AVERAGE, EXPLODED, TARGETS, Trainer, last_step, last_step_variance, total
+from toydiff.diffusion.trajectory import chain
+from toydiff.experiments.experiment import Experiment
+from toydiff.measures.clouds import Ruler, coverage
+from toydiff.networks.mlp import MLP
 
 schedule = SCHEDULES["cosine"](100)
 data = DATASETS["spiral"](500, 0)

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from toydiff.schedules import SCHEDULES
-from toydiff.trajectory import Frame, Trajectory, chain, jump
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.diffusion.trajectory import Frame, Trajectory, chain, jump
 
 everyone = pytest.mark.parametrize("name", SCHEDULES)
 walks = pytest.mark.parametrize("walk", [chain, jump])

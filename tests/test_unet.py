@@ -4,12 +4,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from toydiff.data import standardized
-from toydiff.dit import IMAGE_MODELS
-from toydiff.samplers import reverse
-from toydiff.schedules import SCHEDULES
-from toydiff.training import Trainer
-from toydiff.unet import WIDTHS, Attention, UNet
+from toydiff.data.points import standardized
+from toydiff.diffusion.samplers import reverse
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.diffusion.training import Trainer
+from toydiff.networks.dit import IMAGE_MODELS
+from toydiff.networks.unet import WIDTHS, Attention, UNet
 
 everyone = pytest.mark.parametrize("name", IMAGE_MODELS)
 schedule = SCHEDULES["cosine"](50)

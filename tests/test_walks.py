@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from toydiff import exact
-from toydiff.data import DATASETS
-from toydiff.schedules import SCHEDULES
-from toydiff.training import last_step_variance
-from toydiff.walks import DISC, TRIES, given, radius, variances, walks_through, whole_walks
+from toydiff.data.points import DATASETS
+from toydiff.diffusion import exact
+from toydiff.diffusion.schedules import SCHEDULES
+from toydiff.diffusion.training import last_step_variance
+from toydiff.diffusion.walks import DISC, TRIES, given, radius, variances, walks_through, whole_walks
 
 PLACE = torch.tensor([0.8, 0.5])
 CASES = [

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests.test_live import PACE, ROOT, SMALL
-from toydiff.experiment import CHOICES, Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.limits import limits
+from toydiff.experiments.experiment import CHOICES, Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.limits import limits
 from toydiff.ui import job, lanes, pipe, workshop
 from toydiff.ui.job import Job
 from toydiff.ui.lanes import Order, Pace

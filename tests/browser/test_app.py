@@ -9,7 +9,7 @@ import torch
 
 from tests.browser.view import FAST
 from tests.waiting import wait_for
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import prose, words
 from toydiff.ui.page import PAGES
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.view import IMAGES, View, upload
-from toydiff import checkpoint
+from toydiff.experiments import checkpoint
 from toydiff.text import words
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.browser.test_canvas import Sheet
 from tests.browser.view import FAST, View, Visitors, upload
-from toydiff import checkpoint
+from toydiff.experiments import checkpoint
 from toydiff.text import words
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

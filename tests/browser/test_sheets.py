@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from tests.test_film import STAMP, has, make
-from toydiff import field
+from toydiff.data.images import Images
+from toydiff.diffusion import field
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import THEMES
-from toydiff.images import Images
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
 from toydiff.ui.player import HERE, SCRIPTS, pack
 
 pytestmark = pytest.mark.browser

@@ -11,15 +11,15 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from toydiff.data.images import GAP, Images
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.latent import angle, invert, lerp, slerp
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.charts import BLUE, GRAY, ORANGE
 from toydiff.draw.images import scene_of
 from toydiff.draw.scene import Panel, Scene
-from toydiff.exact import Model
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import GAP, Images
-from toydiff.latent import angle, invert, lerp, slerp
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
 
 SHOWN = 36  # start noises to choose from, and runs from one of them
 JUMPS = 50  # of every run here, where T is larger

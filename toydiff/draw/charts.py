@@ -14,8 +14,8 @@ import torch
 from plotly.basedatatypes import BaseFigure
 from torch import Tensor
 
+from toydiff.diffusion.schedules import Schedule
 from toydiff.draw.style import LIGHT
-from toydiff.schedules import Schedule
 
 BLUE, ORANGE, GRAY = LIGHT.hues[6], LIGHT.hues[1], "#8a909c"
 POINTS = 300  # drawn of a loss curve: more than a screen can show only costs time

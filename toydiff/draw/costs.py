@@ -15,17 +15,17 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.samplers import SAMPLERS, WAYS, Way, ddim, quiet_end
+from toydiff.diffusion.schedules import Schedule
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.charts import BLUE, GRAY, ORANGE
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.draw.style import LIGHT
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.metrics import Ruler, perfect_samples, spread
-from toydiff.samplers import SAMPLERS, WAYS, Way, ddim, quiet_end
-from toydiff.schedules import Schedule
+from toydiff.experiments.experiment import Experiment
+from toydiff.measures.clouds import Ruler, perfect_samples, spread
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
 
 SAMPLES = 1000  # that a distance is measured on; a film shows the first of them
 DRAWS = 24  # of perfect samples: how far chance alone goes

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toydiff import field
+from toydiff.diffusion import field
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.schedules import Schedule
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.scene import Kind, Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.schedules import Schedule
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
 
 FRAMES = 101  # at most: of a longer run every second or fifth time is shown
 ARROWS = 27  # in a row; and cells of the heat map

@@ -10,15 +10,16 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from toydiff import exact, own, trajectory
+from toydiff.data import user_data
+from toydiff.data.images import Images, pixels
+from toydiff.diffusion import exact, trajectory
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.trajectory import Frame, Trajectory
 from toydiff.draw.charts import BLUE, GRAY
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, THREE_WAYS
-from toydiff.exact import Model
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images, pixels
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
-from toydiff.trajectory import Frame, Trajectory
 
 SHOWN = 36  # images in a grid
 FRAMES = 50  # of a film, about
@@ -158,7 +159,7 @@ def scene_of(
     """These panels, with what stands under all films of images. what: is shown; made_by: the predictor."""
     stamp = words(
         "images.stamp",
-        data=own.title(experiment.data),
+        data=user_data.title(experiment.data),
         n=f"{len(images.x):,}",
         schedule=words(f"names.{experiment.schedule}"),
         T=experiment.T,

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.style import HUES
-from toydiff.trajectory import Trajectory
 
 
 class Kind(NamedTuple):

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from toydiff import field, own, trajectory
+from toydiff.data import user_data
+from toydiff.diffusion import field, trajectory
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.scene import Density, Panel, Scene
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.metrics import coverages, sliced_wasserstein, spreads
+from toydiff.experiments.experiment import Experiment
+from toydiff.measures.clouds import coverages, sliced_wasserstein, spreads
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
 
 THREE_WAYS = ("ddpm", "mean-only", "ddim")
 GHOST = 2000  # points of the data that are drawn behind the particles
@@ -87,7 +88,7 @@ def stamp(experiment: Experiment, what: str, made_by: str) -> str:
     scaled = "" if experiment.strength == 1 else f" · β × {experiment.strength:g}"
     return words(
         "page.stamp",
-        dataset=own.title(experiment.dataset),
+        dataset=user_data.title(experiment.dataset),
         points=f"{experiment.points:,}",
         schedule=words(f"names.{experiment.schedule}") + scaled,
         T=experiment.T,

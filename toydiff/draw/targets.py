@@ -10,19 +10,19 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from toydiff import walks
-from toydiff.bound import Normal, bound
+from toydiff.diffusion import walks
+from toydiff.diffusion.bound import Normal, bound
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.samplers import SAMPLERS
+from toydiff.diffusion.training import last_step_variance
+from toydiff.diffusion.trajectory import Trajectory
+from toydiff.diffusion.walks import Walks, given
 from toydiff.draw.charts import BLUE, GRAY, ORANGE
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.draw.style import LIGHT
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.samplers import SAMPLERS
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
-from toydiff.training import last_step_variance
-from toydiff.trajectory import Trajectory
-from toydiff.walks import Walks, given
 
 HALF_WIDTH, WIDEST = 3.3, 9.0  # of a view: as everywhere; and where an arrow of length 1 can still be seen
 WHOLE, MANY = 40, 400  # walks that are shown from the data on, and walks whose noise is
@@ -123,7 +123,7 @@ def variance_chart(variance: Tensor, times: Tensor, measured: Tensor) -> go.Figu
 
 
 def bound_chart(terms: Mapping[str, Tensor]) -> go.Figure:
-    """L_{t-1} over t = 2 ... T, of each predictor: terms (T + 1, n), as `toydiff.bound.bound` gives them."""
+    """L_{t-1} over t = 2 ... T, of each predictor: terms (T + 1, n), as `toydiff.diffusion.bound.bound` gives them."""
     figure, T = go.Figure(), 0
     for (name, nats), colour, width in zip(terms.items(), COLOURS, WIDTHS, strict=False):
         T = len(nats) - 1

@@ -9,15 +9,16 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from toydiff import exact, moons
+from toydiff.data.images import GAP, Images, moon
+from toydiff.diffusion import exact
+from toydiff.diffusion.exact import Model
 from toydiff.draw import between as drawn
 from toydiff.draw.between import SHOWN, STRIP, Way
 from toydiff.draw.images import closest
 from toydiff.draw.scene import Scene
-from toydiff.exact import Model
-from toydiff.image_experiment import ImageExperiment, usual_device
-from toydiff.images import GAP, Images, moon
-from toydiff.moons import EDGE, WAXING, Moons, in_gap
+from toydiff.experiments.image_experiment import ImageExperiment, usual_device
+from toydiff.measures import moons
+from toydiff.measures.moons import EDGE, WAXING, Moons, in_gap
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from toydiff import own
-from toydiff.experiment import CHOICES, RANGES, UP_TO_T, Experiment
+from toydiff.data import user_data
+from toydiff.experiments.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.text import words
 from toydiff.ui import live, state
 from toydiff.ui.live import Failed, ImageRun, Race, RaceSnapshot, Run, Snapshot
@@ -40,7 +40,7 @@ def control(field: str) -> None:
     changed: Callable[[], None] = lambda: _changed(field, key)  # noqa: E731
     if field in CHOICES:
         menu = (*CHOICES[field], *state.brought(Experiment)) if field == Experiment.brought else CHOICES[field]
-        st.selectbox(label, menu, key=key, help=help, on_change=changed, format_func=own.title)
+        st.selectbox(label, menu, key=key, help=help, on_change=changed, format_func=user_data.title)
     elif field in STOPS:
         stops = sorted({*STOPS[field], value})  # a link may carry a value between two stops
         st.select_slider(label, stops, key=key, help=help, on_change=changed)

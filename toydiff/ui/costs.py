@@ -9,11 +9,11 @@ from typing import TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from toydiff.diffusion.exact import Model
 from toydiff.draw import costs as draw
 from toydiff.draw.costs import SAMPLES, Bench, Cost, Switches
 from toydiff.draw.scene import Scene
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.runs import check, kept

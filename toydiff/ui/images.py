@@ -10,7 +10,9 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from toydiff import exact, own
+from toydiff.data import user_data
+from toydiff.data.images import Images
+from toydiff.diffusion import exact
 from toydiff.draw import charts
 from toydiff.draw import images as drawn
 from toydiff.draw.images import (
@@ -29,9 +31,8 @@ from toydiff.draw.images import (
 )
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import THREE_WAYS
-from toydiff.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment
-from toydiff.images import Images
-from toydiff.judge import Verdict
+from toydiff.experiments.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment
+from toydiff.measures.judge import Verdict
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import train_now
@@ -96,7 +97,7 @@ def _control(field: str) -> None:
     value = st.session_state[key] = getattr(st.session_state.image_experiment, field)
     if field == "data":
         menu = dict.fromkeys((*MENU, *state.brought(ImageExperiment), value))
-        st.selectbox(label, menu, key=key, help=help, on_change=_changed, args=[field], format_func=own.title)
+        st.selectbox(label, menu, key=key, help=help, on_change=_changed, args=[field], format_func=user_data.title)
     elif field in IMAGE_CHOICES:
         named = {name: words(f"images.{name}") for name in IMAGE_CHOICES[field]}
         st.selectbox(label, named, key=key, help=help, on_change=_changed, args=[field], format_func=named.__getitem__)

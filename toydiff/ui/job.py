@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from toydiff import checkpoint, own
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
+from toydiff.data import user_data
+from toydiff.diffusion.exact import Model
+from toydiff.experiments import checkpoint
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.ui.lanes import Order, Saved, new_lane, picture
 from toydiff.ui.pipe import packed, unpacked
 from toydiff.ui.snapshots import Checkpoint, Trouble, Update
@@ -38,7 +39,7 @@ class Job:
         self.used = 0.0  # seconds of work, for whoever shares out the turns
         self.asked: list[int] = []  # the numbers of requests to be answered once it is `settled`,
         self.spent = 0.0  # and the seconds of work on them
-        self._brought = [own.keep(one.name, one.data) for one in order.brought]  # findable as long as this lives
+        self._brought = [user_data.keep(one.name, one.data) for one in order.brought]  # findable as long as this lives
         self._pace = order.pace
         self._lanes = [new_lane(experiment, order) for experiment in order.experiments]
         self._seconds = self._speed = 0.0

@@ -12,16 +12,16 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.field import Probe
-from toydiff.image_experiment import ImageExperiment, usual_device
-from toydiff.images import Images
-from toydiff.judge import Judge
-from toydiff.limits import limits
-from toydiff.metrics import Ruler
-from toydiff.own import Own
-from toydiff.samplers import WAYS, reverse
+from toydiff.data.images import Images
+from toydiff.data.user_data import Own
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.field import Probe
+from toydiff.diffusion.samplers import WAYS, reverse
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment, usual_device
+from toydiff.measures.clouds import Ruler
+from toydiff.measures.judge import Judge
+from toydiff.server.limits import limits
 
 BITE = 2e8  # examples times weights between two looks at the clock: some 25 ms
 STRIDE = 10  # training steps between two looks at the clock, at most

@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from toydiff import own
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
-from toydiff.limits import limits
-from toydiff.own import Own
+from toydiff.data import user_data
+from toydiff.data.images import Images
+from toydiff.data.user_data import Own
+from toydiff.diffusion.exact import Model
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.limits import limits
 from toydiff.text import words
 from toydiff.ui import places
 from toydiff.ui.job import CROWD
@@ -385,4 +385,4 @@ def load() -> Load:
 def _brought(*experiments: Experiment | ImageExperiment) -> tuple[Own, ...]:
     """The data of somebody's own that these name: the worker cannot find it."""
     keys = {getattr(experiment, experiment.brought) for experiment in experiments}
-    return tuple(own.find(key) for key in keys if own.is_key(key))
+    return tuple(user_data.find(key) for key in keys if user_data.is_key(key))

@@ -14,18 +14,20 @@ import torch
 from streamlit.errors import StreamlitAPIException
 from torch import Tensor
 
-from toydiff import bring, checkpoint, own, silhouettes, trajectory
-from toydiff.data import MAX_POINTS, MIN_POINTS, standardized
+from toydiff.data import files, silhouettes, user_data
+from toydiff.data.points import MAX_POINTS, MIN_POINTS, standardized
+from toydiff.data.silhouettes import JOINER, Silhouette
+from toydiff.data.tables import MAX_BYTES, Table
+from toydiff.data.user_data import Own
+from toydiff.diffusion import trajectory
+from toydiff.diffusion.schedules import cosine
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.own import Own
-from toydiff.schedules import cosine
-from toydiff.silhouettes import JOINER, Silhouette
-from toydiff.tables import MAX_BYTES, Table
+from toydiff.experiments import checkpoint
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import shown, words
-from toydiff.trajectory import Trajectory
 from toydiff.ui import page, pictures, state
 from toydiff.ui.canvas import canvas
 from toydiff.ui.export import Kept, made_on_demand
@@ -85,9 +87,9 @@ def from_file() -> Cloud | None:
     # of any kind: what cannot be used gets a sentence of ours
     file = st.file_uploader(words("own.bring"), key="own-file", max_upload_size=MAX_BYTES // 10**6, on_change=_forget)
     if file is None:
-        st.caption(words("bring.limits", **bring.limits()))
+        st.caption(words("bring.limits", **files.limits()))
         return None
-    found = kept("own-file", file.file_id, lambda: made(bring.open_file, file.name, file.getvalue()))
+    found = kept("own-file", file.file_id, lambda: made(files.open_file, file.name, file.getvalue()))
     return _of_table(found, file.file_id) if isinstance(found, Table) else _of_picture(found, file.file_id)
 
 
@@ -176,11 +178,11 @@ def preview(title: str, x: Tensor, key: object) -> None:
 
 def _named(name: str, x: Tensor) -> Own:
     """Points under a name, with a number behind it if this session has others under that name."""
-    one, number = own.keep(name, x), 1
-    taken = {own.title(key): key for key in state.brought(Experiment)}
+    one, number = user_data.keep(name, x), 1
+    taken = {user_data.title(key): key for key in state.brought(Experiment)}
     while taken.get(one.name, one.key) != one.key:
         number += 1
-        one = own.keep(f"{name} {number}", x)
+        one = user_data.keep(f"{name} {number}", x)
     return one
 
 
@@ -192,7 +194,7 @@ def offer_file(experiment: Experiment) -> None:
     run = state.run()
     if run is not None and (run.experiment != experiment.training or run.step == 0):
         run = None
-    data = own.title(experiment.dataset)
+    data = user_data.title(experiment.dataset)
     if run is None:
         st.markdown(words("own.holds_no_network", data=data))
     else:
@@ -245,7 +247,7 @@ def say_what_was_opened() -> None:
     if opened is None or opened not in (st.session_state.experiment, st.session_state.image_experiment):
         return
     name = "images" if isinstance(opened, ImageExperiment) else "train"
-    st.success(words(f"own.opened_{name}", data=own.title(getattr(opened, opened.brought))))
+    st.success(words(f"own.opened_{name}", data=user_data.title(getattr(opened, opened.brought))))
     page.link(name, words(f"nav.{name}"))
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from toydiff import own
-from toydiff.exact import Model
-from toydiff.experiment import CHOICES, Experiment
+from toydiff.data import user_data
+from toydiff.diffusion.exact import Model
+from toydiff.experiments.experiment import CHOICES, Experiment
 from toydiff.text import prose, words
 from toydiff.ui import runs, sessions, state, teacher
 from toydiff.ui.controls import control, do, say_if_not_allowed, train_now, training_buttons
@@ -63,7 +63,7 @@ def begin(lesson: str) -> Experiment:
     if state.lost():
         st.warning(words("room.lost"))
     for problem in problems:
-        if own.is_key(problem.value):
+        if user_data.is_key(problem.value):
             st.warning(words("problems.gone"))
             continue
         st.warning(words("problems.link", field=words(f"fields.{problem.name}"), **_escaped(problem._asdict())))
@@ -181,7 +181,7 @@ def network(experiment: Experiment) -> tuple[Model, int] | None:
 
 
 def _shown(name: str, value: object) -> str:
-    return own.title(str(value)) if name in CHOICES else f"{value:,}"
+    return user_data.title(str(value)) if name in CHOICES else f"{value:,}"
 
 
 def _escaped(values: dict[str, object]) -> dict[str, object]:

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 import torch
 
 import toydiff.draw.scenes  # noqa: F401, what most pictures need
-from toydiff import own
-from toydiff.own import Own
+from toydiff.data import user_data
+from toydiff.data.user_data import Own
 from toydiff.text import words
 from toydiff.ui import apart, pipe
 from toydiff.ui.memory import give_back
@@ -69,7 +69,7 @@ def main() -> None:
 
     def paint() -> None:
         _, _, request, make, brought = inbox.get()
-        held.extend(own.keep(one.name, one.data) for one in brought)
+        held.extend(user_data.keep(one.name, one.data) for one in brought)
 
         busy_until = time.monotonic()
 

@@ -10,10 +10,11 @@ from typing import cast
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from toydiff import checkpoint, own
-from toydiff.checkpoint import Checkpoint
-from toydiff.image_experiment import ImageExperiment
-from toydiff.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pictures, Skipped, Source, read
+from toydiff.data import user_data
+from toydiff.data.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pictures, Skipped, Source, read
+from toydiff.experiments import checkpoint
+from toydiff.experiments.checkpoint import Checkpoint
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import Kept, made_on_demand
@@ -73,7 +74,7 @@ def own_pictures() -> None:
     st.markdown(words("images.found", n=f"{len(images.x):,}", shown=min(PREVIEW, len(images.x))))
     enlarged([("", picture) for picture in images.pixels(images.x[:PREVIEW])], side=64)
     if st.button(words("images.use"), type="primary", key="images-use"):
-        state.bring(own.keep(_title(files), images))
+        state.bring(user_data.keep(_title(files), images))
         _forget()
         st.rerun()
     _list(skipped)

@@ -9,7 +9,7 @@ import streamlit as st
 from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
-from toydiff.experiment import Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.controls import training_buttons

@@ -9,15 +9,15 @@ from typing import TypeVar
 import streamlit as st
 from torch import Tensor
 
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.training import TARGETS, Trainer
 from toydiff.draw import scenes
 from toydiff.draw.fields import Truth, answers, field_scene, whole_truth
 from toydiff.draw.scene import Density, Scene
 from toydiff.draw.scenes import THREE_WAYS, forward_scene, reverse_scene
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.limits import limits
+from toydiff.experiments.experiment import Experiment
+from toydiff.server.limits import limits
 from toydiff.text import words
-from toydiff.training import TARGETS, Trainer
 from toydiff.ui import state
 from toydiff.ui.live import Run
 from toydiff.ui.studio import made, shared, wait_in_place

@@ -17,10 +17,10 @@ from weakref import WeakValueDictionary
 
 from streamlit.runtime import Runtime, get_instance
 
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.limits import Limits, limits
-from toydiff.own import Own
+from toydiff.data.user_data import Own
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.limits import Limits, limits
 from toydiff.ui.live import ImageRun, Race, Run, Training
 from toydiff.ui.memory import give_back
 from toydiff.ui.studio import studio

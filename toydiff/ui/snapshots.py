@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from toydiff.diffusion.trajectory import Trajectory
 from toydiff.text import words
-from toydiff.trajectory import Trajectory
 
 
 class Checkpoint(NamedTuple):

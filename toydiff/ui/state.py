@@ -11,13 +11,13 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch import Tensor
 
-from toydiff import own
-from toydiff.data import MIN_POINTS
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import Images
-from toydiff.own import Own
-from toydiff.settings import Problem, Settings
+from toydiff.data import user_data
+from toydiff.data.images import Images
+from toydiff.data.points import MIN_POINTS
+from toydiff.data.user_data import Own
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.experiments.settings import Problem, Settings
 from toydiff.text import words
 from toydiff.ui import live
 from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Snapshot, Training
@@ -226,12 +226,12 @@ def _brought() -> dict[str, Own]:
 def _with_data(settings: Kind) -> tuple[Kind, list[Problem]]:
     """The same if its data is here; with the usual data, and the problem, if that was somebody's own and is gone."""
     key = getattr(settings, settings.brought)
-    if not own.is_key(key):
+    if not user_data.is_key(key):
         return settings, []
     try:
-        _brought()[key] = own.find(key)  # held from now on, even if it came with somebody else's link
+        _brought()[key] = user_data.find(key)  # held from now on, even if it came with somebody else's link
         return settings, []
-    except own.Gone:
+    except user_data.Gone:
         usual = type(settings)()
         size = "points" if isinstance(settings, Experiment) else "n"
         fields = {name: getattr(usual, name) for name in (settings.brought, size)}

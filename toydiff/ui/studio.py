@@ -22,10 +22,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import streamlit as st
 
-from toydiff import own
-from toydiff.limits import limits
-from toydiff.own import Gone, Own
-from toydiff.settings import Settings
+from toydiff.data import user_data
+from toydiff.data.user_data import Gone, Own
+from toydiff.experiments.settings import Settings
+from toydiff.server.limits import limits
 from toydiff.text import words
 from toydiff.ui.link import Answer, Died, Link
 from toydiff.ui.painter import finished
@@ -341,4 +341,4 @@ def _brought(make: Callable[[], Any] | None) -> tuple[Own, ...]:
     arguments = (*make.args, *make.keywords.values(), getattr(make.func, "__self__", None))
     settings = (one if isinstance(one, Settings) else getattr(one, "experiment", None) for one in arguments)
     keys = {getattr(one, one.brought) for one in settings if isinstance(one, Settings)}
-    return tuple(own.find(key) for key in keys if own.is_key(key))
+    return tuple(user_data.find(key) for key in keys if user_data.is_key(key))

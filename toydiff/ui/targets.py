@@ -9,18 +9,18 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from toydiff.bound import kl, posterior, student
+from toydiff.diffusion.bound import kl, posterior, student
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.samplers import SAMPLERS
+from toydiff.diffusion.walks import Walks
 from toydiff.draw import targets as drawn
 from toydiff.draw.scene import Scene
 from toydiff.draw.targets import bound_chart, step_chart
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.samplers import SAMPLERS
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.runs import kept, network
 from toydiff.ui.studio import made, shared
-from toydiff.walks import Walks
 
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
 CROWD = 500  # particles of whose KL the mean is shown

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import streamlit as st
 
-from toydiff import own
-from toydiff.limits import cores
+from toydiff.data import user_data
+from toydiff.server.limits import cores
 from toydiff.text import words
 from toydiff.ui import live, state
 from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Training
@@ -197,8 +197,8 @@ def _data(session: Session, training: Training | None) -> str:
         case _:
             name = session.experiment.dataset if session.experiment else ""
     try:
-        return own.title(name) if name else ""
-    except own.Gone:
+        return user_data.title(name) if name else ""
+    except user_data.Gone:
         return words("teacher.own")
 
 

@@ -13,8 +13,8 @@ from urllib.parse import urlencode, urlsplit
 import segno
 import streamlit as st
 
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 from toydiff.ui import page, state, teacher
 

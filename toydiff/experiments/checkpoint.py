@@ -19,16 +19,16 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from toydiff import own
-from toydiff.data import MAX_POINTS, MIN_POINTS
-from toydiff.exact import Model
-from toydiff.experiment import Experiment
-from toydiff.image_experiment import ImageExperiment
-from toydiff.images import MAX_IMAGES, Images
-from toydiff.own import Own
+from toydiff.data import user_data
+from toydiff.data.images import MAX_IMAGES, Images
+from toydiff.data.points import MAX_POINTS, MIN_POINTS
+from toydiff.data.user_data import Own
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.training import Trainer
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.networks.unet import MAX_SIDE
 from toydiff.text import words
-from toydiff.training import Trainer
-from toydiff.unet import MAX_SIDE
 
 Lesson = Experiment | ImageExperiment
 
@@ -93,7 +93,7 @@ def pack(trainer: Trainer | None, experiment: Lesson) -> bytes:
     """The content of the file; without a trainer, of a lesson in which nothing was trained. Somebody's own data is in
     it too. own.Gone if that is not here."""
     key = getattr(experiment, experiment.brought)
-    data = own.find(key) if own.is_key(key) else None
+    data = user_data.find(key) if user_data.is_key(key) else None
     header: dict[str, Any] = {
         "version": VERSION,
         "kind": next(name for name, kind in KINDS.items() if isinstance(experiment, kind)),
@@ -133,7 +133,7 @@ def unpack(content: bytes, name: str) -> Checkpoint:
         else:
             shape = tuple(header["shape"])
             state = _state(tensors, experiment, shape, header["step"], header["diverged_at"])
-    except own.Gone:
+    except user_data.Gone:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(words("cli.no_fit", file=name)) from error
@@ -200,12 +200,12 @@ def _model(experiment: Lesson, shape: tuple[int, ...]) -> nn.Module:
 def _data(x: Tensor | None, experiment: Lesson, header: dict[str, Any] | None) -> Own | None:
     """Somebody's own data, if the experiment is about such. ValueError if that is missing, or is none."""
     key = getattr(experiment, experiment.brought)
-    if not own.is_key(key):
+    if not user_data.is_key(key):
         if x is not None:
             raise ValueError("data that nobody asked for")
         return None
     if x is None or header is None:  # made before files held it, and good if the data is here
-        return own.find(key)
+        return user_data.find(key)
     if x.dtype != torch.float32 or not (x.isfinite().all() and x.abs().max() < FARTHEST):
         raise ValueError("not data")
     if isinstance(experiment, ImageExperiment):
@@ -213,11 +213,11 @@ def _data(x: Tensor | None, experiment: Lesson, header: dict[str, Any] | None) -
         mean, scale = float(header["mean"]), float(header["scale"])
         if not (n <= MAX_IMAGES and C in (1, 3) and max(H, W) <= MAX_SIDE and math.isfinite(mean) and 0 < scale < 1e4):
             raise ValueError(f"images {list(x.shape)}, mean {mean}, scale {scale}")
-        data = own.keep(header["name"], Images("pictures", x, None, mean, scale))
+        data = user_data.keep(header["name"], Images("pictures", x, None, mean, scale))
     else:
         if x.ndim != 2 or x.shape[1] != 2 or not MIN_POINTS <= len(x) <= MAX_POINTS:
             raise ValueError(f"points {list(x.shape)}")
-        data = own.keep(header["name"], x)
+        data = user_data.keep(header["name"], x)
     if data.key != key:
         raise ValueError("other data than the settings say")
     return data

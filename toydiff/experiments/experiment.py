@@ -10,15 +10,16 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from toydiff import exact, own
-from toydiff.data import DATASETS, MAX_POINTS, MIN_POINTS, Dataset
-from toydiff.exact import Model
-from toydiff.models import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MODELS
-from toydiff.samplers import WAYS, Way, reverse
-from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
-from toydiff.settings import Problem, Settings
-from toydiff.training import TARGETS, Trainer
-from toydiff.trajectory import Trajectory
+from toydiff.data import user_data
+from toydiff.data.points import DATASETS, MAX_POINTS, MIN_POINTS, Dataset
+from toydiff.diffusion import exact
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.samplers import WAYS, Way, reverse
+from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
+from toydiff.diffusion.training import TARGETS, Trainer
+from toydiff.diffusion.trajectory import Trajectory
+from toydiff.experiments.settings import Problem, Settings
+from toydiff.networks.mlp import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MODELS
 
 PREDICTORS = ("exact", "network")
 
@@ -93,7 +94,7 @@ class Experiment(Settings):
 
     @property
     def _set(self) -> Dataset:
-        return own.find(self.dataset) if own.is_key(self.dataset) else DATASETS[self.dataset]
+        return user_data.find(self.dataset) if user_data.is_key(self.dataset) else DATASETS[self.dataset]
 
     def data(self) -> Tensor:
         """(points, 2): the data. Of one's own there may be fewer. own.Gone if it is not here."""
@@ -103,7 +104,7 @@ class Experiment(Settings):
     def usual_points(self) -> int:
         """How many points this dataset usually has: 100 for the film's spiral, all of one's own."""
         chosen = self._set
-        return len(chosen) if isinstance(chosen, own.Own) else inspect.signature(chosen).parameters["n"].default
+        return len(chosen) if isinstance(chosen, user_data.Own) else inspect.signature(chosen).parameters["n"].default
 
     def noise_schedule(self) -> Schedule:
         """The schedule, every beta multiplied by `strength`."""

@@ -15,8 +15,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from toydiff.data import _rng, standardized
-from toydiff.pictures import MAX_PIXELS, Refused, opened, upright
+from toydiff.data.pictures import MAX_PIXELS, Refused, opened, upright
+from toydiff.data.points import _rng, standardized
 from toydiff.text import shown, words
 
 MAX_LETTERS = 12

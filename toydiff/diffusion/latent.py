@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from toydiff.exact import Model
-from toydiff.schedules import Schedule
-from toydiff.trajectory import Frame
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.schedules import Schedule
+from toydiff.diffusion.trajectory import Frame
 
 ROUNDS = 4  # corrections of a step upwards
 STRAIGHT = 1e-3  # radians: below it an arc is a straight line, as exactly as float32 knows

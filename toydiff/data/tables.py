@@ -18,8 +18,8 @@ import torch
 from numpy.lib import format as npy
 from torch import Tensor
 
-from toydiff.data import MAX_POINTS, MIN_POINTS, standardized
-from toydiff.pictures import zipped
+from toydiff.data.pictures import zipped
+from toydiff.data.points import MAX_POINTS, MIN_POINTS, standardized
 from toydiff.text import shown, words
 
 MAX_BYTES = 50_000_000  # of a file, and of all that is packed in it

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toydiff.schedules import Schedule
+from toydiff.diffusion.schedules import Schedule
 
 
 class Frame(NamedTuple):

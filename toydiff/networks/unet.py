@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from toydiff.models import _embedding
-from toydiff.schedules import Schedule
+from toydiff.diffusion.schedules import Schedule
+from toydiff.networks.mlp import _embedding
 
 MAX_SIDE = 64
 COARSEST = 8  # halve the picture until no side is longer than this

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toydiff.exact import Model
-from toydiff.schedules import Schedule
-from toydiff.trajectory import Frame
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.schedules import Schedule
+from toydiff.diffusion.trajectory import Frame
 
 
 class Step(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Self
 
-from toydiff import own
+from toydiff.data import user_data
 
 
 class Problem(NamedTuple):
@@ -69,7 +69,7 @@ class Settings:
     @classmethod
     def _fits(cls, name: str, value: object) -> bool:
         if name in cls.choices:
-            return value in cls.choices[name] or (name == cls.brought and own.is_key(value))
+            return value in cls.choices[name] or (name == cls.brought and user_data.is_key(value))
         low, high = cls.ranges[name]
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False

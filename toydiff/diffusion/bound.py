@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toydiff.exact import Model
-from toydiff.samplers import Sampler, ddpm
-from toydiff.schedules import Schedule
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.samplers import Sampler, ddpm
+from toydiff.diffusion.schedules import Schedule
 
 
 class Normal(NamedTuple):

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from toydiff.images import Images
+from toydiff.data.images import Images
 from toydiff.text import shown, words
 
 KEY = re.compile(r"own-[0-9a-f]{16}")

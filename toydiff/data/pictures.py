@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from toydiff.images import Images
+from toydiff.data.images import Images
 from toydiff.text import shown, words
 
 MIN_SIDE, MAX_SIDE = 8, 64

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from toydiff.schedules import Schedule
-from toydiff.unet import ImageModel, UNet
+from toydiff.diffusion.schedules import Schedule
+from toydiff.networks.unet import ImageModel, UNet
 
 HEAD = 32  # numbers per attention head
 ACROSS = 8  # patches along the longer side, at most: attention costs their number squared

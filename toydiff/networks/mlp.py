@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from toydiff.schedules import Schedule
+from toydiff.diffusion.schedules import Schedule
 
 FREQUENCY = 1.5  # of the Fourier features, in radians per data width
 MIN_WIDTH, MAX_WIDTH = 4, 512

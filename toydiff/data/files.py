@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from toydiff.data import MAX_POINTS
-from toydiff.pictures import MAX_PIXELS, SUFFIXES, begins_as_picture, zipped
-from toydiff.silhouettes import Silhouette, from_picture
-from toydiff.tables import MAX_BYTES, MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table, from_npy, from_npz, from_text
+from toydiff.data.pictures import MAX_PIXELS, SUFFIXES, begins_as_picture, zipped
+from toydiff.data.points import MAX_POINTS
+from toydiff.data.silhouettes import Silhouette, from_picture
+from toydiff.data.tables import MAX_BYTES, MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table, from_npy, from_npz, from_text
 from toydiff.text import shown, words
 
 REFUSED = {  # how each kind of file begins

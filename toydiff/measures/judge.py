@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toydiff.images import Images, digits
+from toydiff.data.images import Images, digits
 
 LEARNED = 1200  # of the 1,797 digits; the others are held out
 

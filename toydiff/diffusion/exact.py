@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from toydiff.schedules import Schedule
+from toydiff.diffusion.schedules import Schedule
 
 Model = Callable[[Tensor, Tensor], Tensor]  # eps_theta(x: (B, *shape), t: (B,) long) -> (B, *shape)
 

@@ -12,8 +12,8 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from toydiff.exact import Model
-from toydiff.schedules import Schedule
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.schedules import Schedule
 
 WARM_UP = 50  # steps in which the learning rate rises from 0
 AVERAGE = 0.998  # decay of the averaged weights: they remember about the last 500 steps

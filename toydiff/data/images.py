@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from toydiff.data import DATASETS, MIN_POINTS
+from toydiff.data.points import DATASETS, MIN_POINTS
 from toydiff.text import words
 
 MAX_IMAGES = 70_000  # as many as MNIST has

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from toydiff.images import EITHER_WAY, GAP, RADIUS, TILT, moon, moon_phases
+from toydiff.data.images import EITHER_WAY, GAP, RADIUS, TILT, moon, moon_phases
 
 PHASES, TILTS, RADII = 200, 7, 7  # of the grid that is searched
 CHUNK = 500  # moons drawn at once

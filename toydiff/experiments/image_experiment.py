@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from toydiff import own
-from toydiff.data import MIN_POINTS
-from toydiff.dit import IMAGE_MODELS
-from toydiff.exact import Model
-from toydiff.images import IMAGES, MAX_IMAGES, Images, ImageSet
-from toydiff.samplers import WAYS, reverse
-from toydiff.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
-from toydiff.settings import Settings
-from toydiff.training import Trainer
-from toydiff.trajectory import Frame, Trajectory
-from toydiff.unet import WIDTHS
+from toydiff.data import user_data
+from toydiff.data.images import IMAGES, MAX_IMAGES, Images, ImageSet
+from toydiff.data.points import MIN_POINTS
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.samplers import WAYS, reverse
+from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
+from toydiff.diffusion.training import Trainer
+from toydiff.diffusion.trajectory import Frame, Trajectory
+from toydiff.experiments.settings import Settings
+from toydiff.networks.dit import IMAGE_MODELS
+from toydiff.networks.unet import WIDTHS
 
 # What each field may be: names to choose from, or (lowest, highest).
 IMAGE_CHOICES: dict[str, tuple[str, ...]] = {
@@ -56,7 +56,7 @@ class ImageExperiment(Settings):
 
     @property
     def _set(self) -> ImageSet:
-        return own.find(self.data) if own.is_key(self.data) else IMAGES[self.data]
+        return user_data.find(self.data) if user_data.is_key(self.data) else IMAGES[self.data]
 
     def images(self) -> Images:
         """The data. ValueError, with a sentence, if it has to be downloaded and cannot be, or is somebody's own and
@@ -67,7 +67,7 @@ class ImageExperiment(Settings):
     def usual_n(self) -> int:
         """How many images this set usually has."""
         chosen = self._set
-        return len(chosen) if isinstance(chosen, own.Own) else inspect.signature(chosen).parameters["n"].default
+        return len(chosen) if isinstance(chosen, user_data.Own) else inspect.signature(chosen).parameters["n"].default
 
     def noise_schedule(self) -> Schedule:
         """The schedule."""

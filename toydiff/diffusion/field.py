@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from toydiff.exact import Model
-from toydiff.schedules import Schedule
+from toydiff.diffusion.exact import Model
+from toydiff.diffusion.schedules import Schedule
 
 BATCH = 2**14  # places asked about at once
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toydiff.schedules import Schedule
-from toydiff.training import last_step_variance
-from toydiff.trajectory import Trajectory, chain
+from toydiff.diffusion.schedules import Schedule
+from toydiff.diffusion.training import last_step_variance
+from toydiff.diffusion.trajectory import Trajectory, chain
 
 DISC = 0.05  # radius of "the same place", as a share of sqrt(1 - alpha_bar_t): eps varies little within
 TRIES, BLOCK = 2**24, 2**17  # walks that are sent out at most, and at once

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from toydiff import checkpoint
-from toydiff.image_experiment import IMAGE_CHOICES, ImageExperiment, usual_device
+from toydiff.diffusion.training import Trainer
+from toydiff.experiments import checkpoint
+from toydiff.experiments.image_experiment import IMAGE_CHOICES, ImageExperiment, usual_device
 from toydiff.text import words
-from toydiff.training import Trainer
 
 SAVE_EVERY = 10.0  # seconds, no more of which a kill can cost
 CALL = 0.5  # seconds that one call of the trainer should take: so soon does Ctrl-C work

@@ -1,0 +1,4 @@
+"""The networks that guess the noise: for points (mlp) and for images (unet, dit), and their registries.
+
+May import `diffusion`. How they are trained belongs there, what they are trained on to `data`.
+"""
