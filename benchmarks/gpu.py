@@ -22,7 +22,7 @@ from toydiff.data.images import Images, moon_phases
 from toydiff.diffusion.training import Trainer
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import limits
-from toydiff.ui.lanes import Pace, judge
+from toydiff.server.trained_network import Pace, judge
 
 USUAL = ImageExperiment()
 SIDES = (28, 32)  # pixels: of MNIST, and of the largest set that is drawn here

@@ -8,12 +8,12 @@ from toydiff.data import user_data
 from toydiff.data.images import GAP, moon
 from toydiff.draw.between import PLACES, jumps, largest_step
 from toydiff.draw.images import closest
+from toydiff.server.live import judge
 from toydiff.text import words
 from toydiff.ui import between as lesson
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.images import enough_memory, pictures, settings
-from toydiff.ui.live import judge
 
 FEW, UNTYPICAL = 16, 0.15  # numbers; of fewer, and if it is off by more, the length of noise is no typical one
 

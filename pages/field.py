@@ -6,10 +6,10 @@ import streamlit as st
 
 from toydiff.draw import charts
 from toydiff.draw.fields import MIDDLE
+from toydiff.server.live import Race, Snapshot
 from toydiff.text import prose, words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import Race, Snapshot
 from toydiff.ui.race import race
 from toydiff.ui.runs import contours, fields, truth
 

@@ -5,12 +5,12 @@ import streamlit as st
 from toydiff.data import user_data
 from toydiff.draw.images import apart
 from toydiff.experiments.image_experiment import usual_device
+from toydiff.server.live import IMAGES, judge
 from toydiff.text import words
 from toydiff.ui import images as lesson
 from toydiff.ui import page, pictures, state
 from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import IMAGES, judge
 
 STEPS = 1500  # that the button trains: a minute or two on a CPU
 FEW = 0.1  # of the data's variance: below it, all samples are one picture

@@ -5,12 +5,12 @@ import streamlit as st
 from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
+from toydiff.server.live import SAMPLES, Snapshot
+from toydiff.server.snapshots import times
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import SAMPLES, Snapshot
 from toydiff.ui.runs import best_loss
-from toydiff.ui.snapshots import times
 
 page.begin("train")
 experiment = page.settings("dataset", "points", "schedule", "T", "strength", "seed")

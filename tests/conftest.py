@@ -12,7 +12,7 @@ import torch
 from streamlit.components.v2 import manifest_scanner
 from xdist.scheduler import LoadScopeScheduling
 
-from toydiff.ui import live
+from toydiff.server import live
 
 torch.set_num_threads(1)
 

@@ -35,9 +35,10 @@ from toydiff.draw.film import spaced
 from toydiff.experiments.checkpoint import _sum, pack
 from toydiff.experiments.experiment import PREDICTORS, RANGES, Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server import live
 from toydiff.server.limits import Limits, limits
 from toydiff.text import words
-from toydiff.ui import costs, export, live, runs, state, uploads
+from toydiff.ui import costs, export, runs, state, uploads
 from toydiff.ui.page import PAGES
 from toydiff.ui.pictures import MEGABYTES
 from toydiff.ui.player import HERE

@@ -33,10 +33,11 @@ from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.measures.judge import LEARNED, Judge
+from toydiff.server import live
+from toydiff.server.live import Failed, ImageRun, Run
 from toydiff.text import words
 from toydiff.ui import images as lesson
-from toydiff.ui import live, pictures, state
-from toydiff.ui.live import Failed, ImageRun, Run
+from toydiff.ui import pictures, state
 
 SMALL = ImageExperiment(T=10, batch=8, n=60)
 LINK = {f"image_{name}": str(getattr(SMALL, name)) for name in ("T", "batch", "n")} | {"T": "10", "points": "100"}

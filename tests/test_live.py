@@ -20,11 +20,11 @@ from toydiff.data import user_data
 from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server import live, worker_process
+from toydiff.server.live import Failed, ImageRun, Run
+from toydiff.server.snapshots import Unknown
+from toydiff.server.trained_network import Pace
 from toydiff.text import words
-from toydiff.ui import link, live
-from toydiff.ui.lanes import Pace
-from toydiff.ui.live import Failed, ImageRun, Run
-from toydiff.ui.snapshots import Unknown
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)
@@ -35,7 +35,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(live, "PACE", PACE)
-    monkeypatch.setattr(link, "WATCH", 0.05)
+    monkeypatch.setattr(worker_process, "WATCH", 0.05)
 
 
 def trained(run: Run) -> int:
@@ -430,7 +430,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
     os.kill(old, signal.SIGSTOP)
     waiting = threading.Thread(target=lambda: run.advance(10), daemon=True)
     waiting.start()
-    monkeypatch.setattr(link, "PATIENCE", 0.5)
+    monkeypatch.setattr(worker_process, "PATIENCE", 0.5)
     wait_for(lambda: run._link.pid != old)
     monkeypatch.undo()
     waiting.join(timeout=PATIENCE)
@@ -442,7 +442,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
 def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(live, "ATTEMPTS", 2)
-    broken = link.Link()
+    broken = worker_process.Link()
     monkeypatch.setattr(live, "_links", lambda: (broken,))
     try:
         with pytest.raises(Failed, match="does not start"):
@@ -456,7 +456,7 @@ def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
 
 @pytest.mark.slow
 def test_runs_are_spread_over_the_workers(monkeypatch):
-    links = link.Link(), link.Link()
+    links = worker_process.Link(), worker_process.Link()
     monkeypatch.setattr(live, "_links", lambda: links)
     monkeypatch.setattr(live, "_share_out", lambda: None)  # processors, to a single worker
     live.prepare()
@@ -476,7 +476,7 @@ def test_runs_are_spread_over_the_workers(monkeypatch):
 PROGRAM = """
 import sys, time
 from toydiff.experiments.experiment import Experiment
-from toydiff.ui.live import Run
+from toydiff.server.live import Run
 run = Run(Experiment(points=50, particles=4))
 run.start()
 while run.step < 20:

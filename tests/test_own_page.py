@@ -20,9 +20,9 @@ from toydiff.data.points import standardized
 from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.live import Run
 from toydiff.text import words
 from toydiff.ui import own as lesson
-from toydiff.ui.live import Run
 
 TURN = np.linspace(0, 2 * math.pi, 300, endpoint=False)
 RING = np.stack([0.5 * np.cos(TURN), 0.25 * np.sin(TURN) + 0.3], 1).astype(np.float32)

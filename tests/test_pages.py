@@ -20,10 +20,11 @@ from tests.waiting import PATIENCE, wait_for
 from toydiff.data.points import DATASETS
 from toydiff.diffusion.schedules import SCHEDULES
 from toydiff.experiments.experiment import CHOICES, RANGES, Experiment, allowed
+from toydiff.server import live
+from toydiff.server.live import Run
 from toydiff.text import prose, words
-from toydiff.ui import export, live
+from toydiff.ui import export
 from toydiff.ui.export import _want
-from toydiff.ui.live import Run
 from toydiff.ui.page import PAGES
 
 APP = Path(__file__).parent.parent / "app.py"

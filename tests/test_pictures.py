@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 
 from toydiff.data import pictures
 from toydiff.data.pictures import File, Pictures, Refused, shown
+from toydiff.server.render_worker import finished
 from toydiff.text import words
-from toydiff.ui.painter import finished
 
 SOURCES = ("folder", "zip", "zip file", "mapping")
 

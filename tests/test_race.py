@@ -15,9 +15,9 @@ from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE, wait_for
 from toydiff.draw import charts
 from toydiff.experiments.experiment import CHOICES, Experiment
+from toydiff.server import live
+from toydiff.server.live import Race, Run
 from toydiff.text import words
-from toydiff.ui import live
-from toydiff.ui.live import Race, Run
 
 EXPLODES = replace(SMALL, lr=1e3, width=32, depth=2)
 

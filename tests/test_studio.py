@@ -35,9 +35,9 @@ from toydiff.diffusion.exact import cloud
 from toydiff.draw.costs import Bench
 from toydiff.draw.scenes import reverse_scene
 from toydiff.experiments.experiment import Experiment
+from toydiff.server import worker_process
+from toydiff.server.snapshots import Failed
 from toydiff.text import words
-from toydiff.ui import link
-from toydiff.ui.snapshots import Failed
 from toydiff.ui.studio import Order, Studio, in_turn
 
 
@@ -352,7 +352,7 @@ def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_painter_ends_when_the_app_does():
-    one = link.Link("toydiff.ui.painter")
+    one = worker_process.Link("toydiff.server.render_worker")
     one.start()
     wait_for(lambda: one.born)
     process = one._process
@@ -409,7 +409,7 @@ def test_a_picture_that_cannot_be_sent_is_a_sentence_and_not_the_films(studio, t
 
 
 def test_a_painter_that_has_nothing_to_do_comes_first(closed):
-    class Ready(link.Link):
+    class Ready(worker_process.Link):
         born = True
 
     busy, idle = Ready(), Ready()

@@ -15,9 +15,9 @@ from toydiff.data.points import spiral
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import SHORTEST, Limits
+from toydiff.server.live import ImageRun, Race, Run
 from toydiff.text import prose, words
 from toydiff.ui import sessions, teacher, way_in
-from toydiff.ui.live import ImageRun, Race, Run
 from toydiff.ui.page import PAGES
 from toydiff.ui.state import IMAGE
 

@@ -51,7 +51,10 @@ class Server:
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # that one has just ended
                 parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                if parent == self.process.pid and b"toydiff.ui.worker" in (folder / "cmdline").read_bytes():
+                if (
+                    parent == self.process.pid
+                    and b"toydiff.server.training_worker" in (folder / "cmdline").read_bytes()
+                ):
                     found.append(int(folder.name))
         return found
 

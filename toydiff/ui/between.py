@@ -19,11 +19,11 @@ from toydiff.draw.scene import Scene
 from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.measures import moons
 from toydiff.measures.moons import EDGE, WAXING, Moons, in_gap
+from toydiff.server.live import ImageRun, judge
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
 from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train
-from toydiff.ui.live import ImageRun, judge
 from toydiff.ui.player import Chosen
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import still

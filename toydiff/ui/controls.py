@@ -10,9 +10,10 @@ import streamlit as st
 
 from toydiff.data import user_data
 from toydiff.experiments.experiment import CHOICES, RANGES, UP_TO_T, Experiment
+from toydiff.server import live
+from toydiff.server.live import Failed, ImageRun, Race, RaceSnapshot, Run, Snapshot
 from toydiff.text import words
-from toydiff.ui import live, state
-from toydiff.ui.live import Failed, ImageRun, Race, RaceSnapshot, Run, Snapshot
+from toydiff.ui import state
 from toydiff.ui.sessions import room
 
 # Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.

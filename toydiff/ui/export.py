@@ -12,10 +12,10 @@ from streamlit.runtime.scriptrunner import RerunException, StopException
 
 from toydiff.draw.files import numbers
 from toydiff.draw.scene import Density, Scene
+from toydiff.server.snapshots import Failed
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.player import Chosen, player
-from toydiff.ui.snapshots import Failed
 from toydiff.ui.studio import tried
 
 

@@ -33,11 +33,11 @@ from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import THREE_WAYS
 from toydiff.experiments.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment
 from toydiff.measures.judge import Verdict
+from toydiff.server.live import ImageRun, Snapshot, judge
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import train_now
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import ImageRun, Snapshot, judge
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import enlarged
 from toydiff.ui.studio import made, under

@@ -27,11 +27,11 @@ from toydiff.draw.scenes import GHOST
 from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.live import Run
 from toydiff.text import shown, words
 from toydiff.ui import page, pictures, state
 from toydiff.ui.canvas import canvas
 from toydiff.ui.export import Kept, made_on_demand
-from toydiff.ui.live import Run
 from toydiff.ui.player import player
 from toydiff.ui.runs import kept
 from toydiff.ui.studio import made

@@ -15,11 +15,11 @@ from toydiff.data.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES,
 from toydiff.experiments import checkpoint
 from toydiff.experiments.checkpoint import Checkpoint
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server.live import ImageRun
 from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import Kept, made_on_demand
 from toydiff.ui.images import load
-from toydiff.ui.live import ImageRun
 from toydiff.ui.runs import kept
 from toydiff.ui.still import enlarged
 from toydiff.ui.studio import made

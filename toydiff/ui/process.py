@@ -9,8 +9,8 @@ from contextlib import suppress
 import streamlit as st
 import torch
 
-from toydiff.ui import live
-from toydiff.ui.memory import few_arenas, large_apart
+from toydiff.server import live
+from toydiff.server.memory import few_arenas, large_apart
 from toydiff.ui.studio import studio
 
 INTERNET = socket.AF_INET, socket.AF_INET6

@@ -10,13 +10,13 @@ from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.experiments.experiment import Experiment
+from toydiff.server.live import SAMPLES, Race, RaceSnapshot
+from toydiff.server.snapshots import times
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
-from toydiff.ui.live import SAMPLES, Race, RaceSnapshot
 from toydiff.ui.runs import best_loss
-from toydiff.ui.snapshots import times
 
 
 def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]) -> Race | None:

@@ -17,9 +17,9 @@ from toydiff.draw.scene import Density, Scene
 from toydiff.draw.scenes import THREE_WAYS, forward_scene, reverse_scene
 from toydiff.experiments.experiment import Experiment
 from toydiff.server.limits import limits
+from toydiff.server.live import Run
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.live import Run
 from toydiff.ui.studio import made, shared, wait_in_place
 
 Kept = TypeVar("Kept")

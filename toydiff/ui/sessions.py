@@ -21,8 +21,8 @@ from toydiff.data.user_data import Own
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import Limits, limits
-from toydiff.ui.live import ImageRun, Race, Run, Training
-from toydiff.ui.memory import give_back
+from toydiff.server.live import ImageRun, Race, Run, Training
+from toydiff.server.memory import give_back
 from toydiff.ui.studio import studio
 from toydiff.ui.uploads import forget_old
 

@@ -18,9 +18,9 @@ from toydiff.data.user_data import Own
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.experiments.settings import Problem, Settings
+from toydiff.server import live
+from toydiff.server.live import ImageRun, Race, RaceSnapshot, Run, Snapshot, Training
 from toydiff.text import words
-from toydiff.ui import live
-from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Snapshot, Training
 from toydiff.ui.process import prepare
 from toydiff.ui.sessions import Session, room
 from toydiff.ui.tab import tab

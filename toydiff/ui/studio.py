@@ -26,11 +26,11 @@ from toydiff.data import user_data
 from toydiff.data.user_data import Gone, Own
 from toydiff.experiments.settings import Settings
 from toydiff.server.limits import limits
+from toydiff.server.render_worker import finished
+from toydiff.server.snapshots import Failed
+from toydiff.server.transport import packed
+from toydiff.server.worker_process import Answer, Died, Link
 from toydiff.text import words
-from toydiff.ui.link import Answer, Died, Link
-from toydiff.ui.painter import finished
-from toydiff.ui.pipe import packed
-from toydiff.ui.snapshots import Failed
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -63,8 +63,8 @@ class Studio:
     so that a picture of half a minute holds up nobody's picture of half a second."""
 
     def __init__(self, painters: int) -> None:
-        self._links = [Link("toydiff.ui.painter") for _ in range(painters)]
-        self._reserve, self._rested = Link("toydiff.ui.painter"), inf
+        self._links = [Link("toydiff.server.render_worker") for _ in range(painters)]
+        self._reserve, self._rested = Link("toydiff.server.render_worker"), inf
         self._at_work: defaultdict[Link, list[Order]] = defaultdict(list)  # at most one that is long, and one other
         self._line: list[Order] = []
         self._shelf: OrderedDict[object, Order] = OrderedDict()
@@ -201,7 +201,7 @@ class Studio:
             unused = link is self._reserve and not self._at_work[link] and time.monotonic() - self._rested >= REST
             if unused:
                 del self._at_work[link]
-                self._reserve = Link("toydiff.ui.painter")
+                self._reserve = Link("toydiff.server.render_worker")
         if unused:
             link.close()
 

@@ -17,10 +17,11 @@ from weakref import WeakKeyDictionary, WeakSet
 import streamlit as st
 
 from toydiff.data import user_data
+from toydiff.server import live
 from toydiff.server.limits import cores
+from toydiff.server.live import ImageRun, Race, RaceSnapshot, Run, Training
 from toydiff.text import words
-from toydiff.ui import live, state
-from toydiff.ui.live import ImageRun, Race, RaceSnapshot, Run, Training
+from toydiff.ui import state
 from toydiff.ui.sessions import Session, room
 
 PARAMETER = "teacher"  # of an address that carries the word

@@ -29,13 +29,9 @@ from toydiff.data.user_data import Own
 from toydiff.diffusion.exact import Model
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server import cpu_affinity
 from toydiff.server.limits import limits
-from toydiff.text import words
-from toydiff.ui import places
-from toydiff.ui.job import CROWD
-from toydiff.ui.lanes import Order, Pace, Saved, judge
-from toydiff.ui.link import WATCH, Died, Link
-from toydiff.ui.snapshots import (
+from toydiff.server.snapshots import (
     Checkpoint,
     Failed,
     RaceSnapshot,
@@ -45,6 +41,10 @@ from toydiff.ui.snapshots import (
     Unknown,
     Update,
 )
+from toydiff.server.trained_network import Order, Pace, Saved, judge
+from toydiff.server.training_job import CROWD
+from toydiff.server.worker_process import WATCH, Died, Link
+from toydiff.text import words
 
 __all__ = [
     "Checkpoint",
@@ -354,7 +354,7 @@ def prepare() -> None:
     """Start the workers: it takes them seconds until they can train."""
     for link in _links():
         link.start()
-    if places.possible() and limits().workers == limits().threads == 1:
+    if cpu_affinity.possible() and limits().workers == limits().threads == 1:
         _share_out()
 
 
@@ -367,7 +367,7 @@ def _share_out() -> None:
 def _share(link: Link) -> None:
     while True:
         time.sleep(WATCH)
-        places.arrange(load().running > CROWD, link.pid)
+        cpu_affinity.arrange(load().running > CROWD, link.pid)
 
 
 def trainings() -> list[Training]:

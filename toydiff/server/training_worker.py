@@ -1,6 +1,6 @@
 """A worker: a workshop in a process of its own, that does what it reads and writes what becomes of it.
 
-`python -m toydiff.ui.worker`, started by `link.py`. It ends when nobody is there to read from.
+`python -m toydiff.server.training_worker`, started by `link.py`. It ends when nobody is there to read from.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 
 import torch
 
-from toydiff.ui import apart, pipe
-from toydiff.ui.job import Job
-from toydiff.ui.snapshots import Beat, Failed, Unknown
-from toydiff.ui.workshop import Workshop, trouble
+from toydiff.server import child_main, transport
+from toydiff.server.scheduler import Workshop, trouble
+from toydiff.server.snapshots import Beat, Failed, Unknown
+from toydiff.server.training_job import Job
 
 PUBLISH = 0.1  # seconds between two updates of a job
 BEAT = 1.0  # seconds between two signs of life
@@ -47,7 +47,7 @@ class Worker:
 
     def run(self) -> None:
         """For ever."""
-        self._send("beat", Beat(0.0, apart.memory()))
+        self._send("beat", Beat(0.0, child_main.memory()))
         while True:
             with suppress(Empty):  # all that has come in; if there is nothing to do, wait for more
                 while True:
@@ -142,21 +142,21 @@ class Worker:
     def _live(self) -> None:
         now = time.monotonic()
         if now - self._beat >= BEAT:
-            self._send("beat", Beat((self._workshop.steps - self._steps) / (now - self._beat), apart.memory()))
+            self._send("beat", Beat((self._workshop.steps - self._steps) / (now - self._beat), child_main.memory()))
             self._beat, self._steps = now, self._workshop.steps
 
     def _answer(self, request: int | None, value: object, error: Exception | None = None) -> None:
         self._send("answer", request, value, error)
 
     def _send(self, *message: object) -> None:
-        pipe.send(self._out, message)
+        transport.send(self._out, message)
 
 
 def main() -> None:
     """Until the app is gone."""
-    source, out = apart.begin(NICE)
+    source, out = child_main.begin(NICE)
     worker = Worker(out)
-    threading.Thread(target=apart.read, args=(source, worker.inbox.put), daemon=True).start()
+    threading.Thread(target=child_main.read, args=(source, worker.inbox.put), daemon=True).start()
     with suppress(BrokenPipeError):
         worker.run()
 

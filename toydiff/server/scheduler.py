@@ -9,9 +9,9 @@ import logging
 
 import torch
 
-from toydiff.ui.job import Job
-from toydiff.ui.lanes import Order
-from toydiff.ui.snapshots import Trouble
+from toydiff.server.snapshots import Trouble
+from toydiff.server.trained_network import Order
+from toydiff.server.training_job import Job
 
 PROMPT = 1.0  # seconds of work on what somebody waits for that come before everything else
 

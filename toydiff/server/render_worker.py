@@ -1,7 +1,7 @@
 """A painter: a process that makes the pictures that take long, so that the app stays prompt. One after the other, but
 what tells how much of it is done lets others go between.
 
-`python -m toydiff.ui.painter`, started by `link.py`. It ends when nobody is there to read from.
+`python -m toydiff.server.render_worker`, started by `link.py`. It ends when nobody is there to read from.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import torch
 import toydiff.draw.scenes  # noqa: F401, what most pictures need
 from toydiff.data import user_data
 from toydiff.data.user_data import Own
+from toydiff.server import child_main, transport
+from toydiff.server.memory import give_back
+from toydiff.server.snapshots import Beat, Failed
 from toydiff.text import words
-from toydiff.ui import apart, pipe
-from toydiff.ui.memory import give_back
-from toydiff.ui.snapshots import Beat, Failed
 
 NICE = 1  # right after the app: somebody waits
 BEAT = 1.0  # seconds between two signs of life
@@ -44,13 +44,13 @@ class Out:
 
     def send(self, *message: object) -> None:
         with self._lock:
-            pipe.send(self._stream, message)
+            transport.send(self._stream, message)
 
     def live(self) -> None:
         """Say now and then that there is somebody, who may be at work on one picture for a minute."""
         with suppress(BrokenPipeError):
             while True:
-                self.send("beat", Beat(0.0, apart.memory()))
+                self.send("beat", Beat(0.0, child_main.memory()))
                 time.sleep(BEAT)
 
 
@@ -60,11 +60,11 @@ def main() -> None:
 
     make: a function without arguments, packed. brought: data of somebody's own that it needs.
     """
-    source, stream = apart.begin(NICE)
+    source, stream = child_main.begin(NICE)
     torch.set_flush_denormal(True)  # weights below 1e-38 change no picture, and cost a tenth of the time
     inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     out, held = Out(stream), deque[Own](maxlen=HELD)
-    threading.Thread(target=apart.read, args=(source, inbox.put), daemon=True).start()
+    threading.Thread(target=child_main.read, args=(source, inbox.put), daemon=True).start()
     threading.Thread(target=out.live, daemon=True).start()
 
     def paint() -> None:
@@ -100,7 +100,7 @@ def painted(make: bytes, tell: Callable[[float], object]) -> tuple[object, Excep
     """What the packed function makes, or what went wrong: if that is our fault, a sentence, and the log says more.
     If it makes a generator, that yields how much is done, which is told, and returns the picture."""
     try:
-        return finished(pipe.unpacked(make)(), tell), None
+        return finished(transport.unpacked(make)(), tell), None
     except ValueError as error:
         return None, error
     except MemoryError:

@@ -9,18 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from toydiff.ui import live, places
+from toydiff.server import cpu_affinity, live
 
-pytestmark = pytest.mark.skipif(len(places.ALL) < 2, reason="needs Linux and two processors")
-TWO = set(sorted(places.ALL)[:2])
+pytestmark = pytest.mark.skipif(len(cpu_affinity.ALL) < 2, reason="needs Linux and two processors")
+TWO = set(sorted(cpu_affinity.ALL)[:2])
 
 
 @pytest.fixture(autouse=True)
 def two(monkeypatch):
-    monkeypatch.setattr(places, "ALL", TWO)
+    monkeypatch.setattr(cpu_affinity, "ALL", TWO)
     before = os.sched_getaffinity(0)
     yield
-    places.put(os.getpid(), before)
+    cpu_affinity.put(os.getpid(), before)
 
 
 @pytest.fixture
@@ -38,17 +38,17 @@ def of(process: int) -> list[set[int]]:
 def test_in_a_crowd_the_worker_has_a_processor_of_its_own(worker):
     done = threading.Event()
     threading.Thread(target=done.wait, daemon=True).start()
-    places.arrange(True, worker)
+    cpu_affinity.arrange(True, worker)
     assert of(worker) == [{max(TWO)}]
     assert len(of(os.getpid())) > 1
     assert all(one == {min(TWO)} for one in of(os.getpid()))
-    places.arrange(False, worker)
+    cpu_affinity.arrange(False, worker)
     assert all(one == TWO for one in of(worker) + of(os.getpid()))
     done.set()
 
 
 def test_what_is_started_in_a_crowd_may_run_anywhere(worker):
-    places.arrange(True, worker)
+    cpu_affinity.arrange(True, worker)
     link = live.Link("tests.nobody")
     link._spawn()
     assert link.pid is not None
@@ -57,19 +57,19 @@ def test_what_is_started_in_a_crowd_may_run_anywhere(worker):
 
 
 def test_without_a_worker_nobody_is_sent_away():
-    places.arrange(True, None)
+    cpu_affinity.arrange(True, None)
     assert all(one == TWO for one in of(os.getpid()))
 
 
 def test_who_has_ended_is_no_error(worker):
     os.kill(worker, 9)
     os.waitpid(worker, 0)
-    places.arrange(True, worker)
+    cpu_affinity.arrange(True, worker)
 
 
 def test_more_processors_are_left_alone(worker, monkeypatch):
-    monkeypatch.setattr(places, "ALL", {*TWO, 7})
-    places.arrange(True, worker)
+    monkeypatch.setattr(cpu_affinity, "ALL", {*TWO, 7})
+    cpu_affinity.arrange(True, worker)
     assert all(one == TWO for one in of(worker) + of(os.getpid()))
 
 
@@ -79,7 +79,7 @@ def test_a_crowd_is_a_few(monkeypatch, running, crowd):
     with monkeypatch.context() as patch:
         patch.setattr(live, "load", lambda: SimpleNamespace(running=running))
         patch.setattr(live, "time", SimpleNamespace(sleep=lambda seconds: seen and sys.exit()))
-        patch.setattr(places, "arrange", lambda *what: seen.append(what))
+        patch.setattr(cpu_affinity, "arrange", lambda *what: seen.append(what))
         with pytest.raises(SystemExit):
             live._share(SimpleNamespace(pid=3))
     assert seen == [(crowd, 3)]

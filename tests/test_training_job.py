@@ -14,12 +14,12 @@ import torch
 from tests.test_live import PACE, ROOT, SMALL
 from toydiff.experiments.experiment import CHOICES, Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.server import scheduler, trained_network, training_job, transport
 from toydiff.server.limits import limits
-from toydiff.ui import job, lanes, pipe, workshop
-from toydiff.ui.job import Job
-from toydiff.ui.lanes import Order, Pace
-from toydiff.ui.snapshots import Checkpoint, Record, Snapshot, Trouble, Update
-from toydiff.ui.workshop import Workshop, trouble
+from toydiff.server.scheduler import Workshop, trouble
+from toydiff.server.snapshots import Checkpoint, Record, Snapshot, Trouble, Update
+from toydiff.server.trained_network import Order, Pace
+from toydiff.server.training_job import Job
 
 SLOW = Experiment(points=100, T=10, width=128, depth=4, batch=512, particles=16)
 OTHERS = [replace(SMALL, **{field: name}) for field in ("network", "target") for name in CHOICES[field][1:]]
@@ -43,7 +43,7 @@ class Watched:
         return self.look()
 
     def look(self) -> tuple[Snapshot, ...]:
-        self.record.apply(pipe.unpacked(pipe.packed(self.job.update())))  # as if it had travelled
+        self.record.apply(transport.unpacked(transport.packed(self.job.update())))  # as if it had travelled
         return self.record.now[1]
 
     def advance(self, n: int, picture: bool = True) -> Snapshot:
@@ -116,10 +116,10 @@ def test_checkpoints_come_by_themselves():
     assert steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("company", [0, job.CROWD])
+@pytest.mark.parametrize("company", [0, training_job.CROWD])
 def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(training_job, "time", SimpleNamespace(monotonic=lambda: clock.now))
     watched = Watched(order(pace=PACE._replace(refresh=0.1)))
     watched.job.start()
     watched.job.company = company
@@ -135,13 +135,13 @@ def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkey
     while len(watched.job._marks) < 5:
         watched.job.work(0.02)
     share = seconds[True] / sum(seconds.values())
-    assert share < 1 / job.LONGER if company else share > 1 / 2
+    assert share < 1 / training_job.LONGER if company else share > 1 / 2
 
 
 @pytest.mark.slow
 def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(training_job, "time", SimpleNamespace(monotonic=lambda: clock.now))
     alone, one = (Watched(order(pace=PACE._replace(refresh=0.05))) for _ in range(2))
     bite = one.job._bite
 
@@ -150,7 +150,7 @@ def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypat
         clock.now += 0.002
 
     monkeypatch.setattr(one.job, "_bite", bitten)
-    one.job.company = job.CROWD
+    one.job.company = training_job.CROWD
     one.job.start()
     while len(one.job._marks) < 12:
         one.job.work(0.001)
@@ -160,7 +160,7 @@ def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypat
     assert [point.step for point in measured[:2]] == [point.step for point in seen.checkpoints[:2]]
     assert 3 < len(measured) < 8
     cost = 0.002 * 2 * SMALL.T  # both runs of a picture that is measured
-    assert all(b.seconds - a.seconds > job.RARER * cost for a, b in pairwise(measured[1:]))
+    assert all(b.seconds - a.seconds > training_job.RARER * cost for a, b in pairwise(measured[1:]))
     assert seen.ratio == measured[-1].ratio
     assert math.isnan(seen.checkpoints[2].ratio)
     for point in seen.checkpoints[1:4]:
@@ -172,8 +172,8 @@ def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypat
 def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_took(monkeypatch):
     """Which is all that a student waits for at first, and not training time."""
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(job, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(lanes, "_untrained", {})
+    monkeypatch.setattr(training_job, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(trained_network, "_untrained", {})
     new = Job(order())
     bite = new._bite
 
@@ -182,7 +182,7 @@ def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_t
         clock.now += 0.1
 
     monkeypatch.setattr(new, "_bite", bitten)
-    new.company = job.CROWD
+    new.company = training_job.CROWD
     new.start()
     while len(new._marks) < 2:
         new.work(0.02)
@@ -316,7 +316,7 @@ def test_a_lane_that_fails_leaves_all_at_the_same_step(place, monkeypatch):
 def test_a_saved_training_goes_on_as_if_nothing_had_been(experiments):
     watched = Watched(order(*experiments))
     watched.advance(30)
-    saved = pipe.unpacked(pipe.packed(watched.job.save()))
+    saved = transport.unpacked(transport.packed(watched.job.save()))
     before = watched.record
     watched.advance(20)
     expected = watched.look()
@@ -488,15 +488,20 @@ def test_memory_that_cannot_be_had_is_called_so():
 
 def test_images_are_held_once_for_a_whole_class():
     experiment = ImageExperiment(T=10, batch=8, n=60)
-    jobs = [Job(Order((experiment,), PACE, images=pipe.unpacked(pipe.packed(experiment.images())))) for _ in range(2)]
+    jobs = [
+        Job(Order((experiment,), PACE, images=transport.unpacked(transport.packed(experiment.images()))))
+        for _ in range(2)
+    ]
     first, second = (job._lanes[0].trainer.data for job in jobs)
     assert first is second
 
 
 def test_threads_are_as_many_for_every_step_of_images_and_one_for_points(monkeypatch):
     used = []
-    monkeypatch.setattr(lanes, "usual_device", lambda: torch.device("cpu"))  # a GPU needs one, to give it its orders
-    monkeypatch.setattr(workshop, "_use", used.append)
+    monkeypatch.setattr(
+        trained_network, "usual_device", lambda: torch.device("cpu")
+    )  # a GPU needs one, to give it its orders
+    monkeypatch.setattr(scheduler, "_use", used.append)
     experiment = ImageExperiment(T=10, batch=8, n=60, data="two-pixel")
     shop = Workshop()
     shop.add(0, Order((experiment,), PACE, images=experiment.images()))
@@ -508,8 +513,7 @@ def test_threads_are_as_many_for_every_step_of_images_and_one_for_points(monkeyp
 
 @pytest.mark.slow
 def test_the_worker_starts_without_what_only_pages_need():
-    code = (
-        "import sys, toydiff.ui.worker; print([m for m in ('streamlit', 'matplotlib', 'plotly') if m in sys.modules])"
-    )
+    unwanted = ("streamlit", "matplotlib", "plotly")
+    code = f"import sys, toydiff.server.training_worker; print([m for m in {unwanted} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

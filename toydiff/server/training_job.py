@@ -14,9 +14,9 @@ from toydiff.diffusion.exact import Model
 from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
-from toydiff.ui.lanes import Order, Saved, new_lane, picture
-from toydiff.ui.pipe import packed, unpacked
-from toydiff.ui.snapshots import Checkpoint, Trouble, Update
+from toydiff.server.snapshots import Checkpoint, Trouble, Update
+from toydiff.server.trained_network import Order, Saved, new_lane, picture
+from toydiff.server.transport import packed, unpacked
 
 SLICE = 0.05  # seconds of work before it is another's turn
 CROWD = 4  # others that train: from then on it trains between two pictures for so many times as long as the last one

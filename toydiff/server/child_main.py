@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from toydiff.ui import pipe
-from toydiff.ui.memory import few_arenas
+from toydiff.server import transport
+from toydiff.server.memory import few_arenas
 
 
 def begin(nice: int) -> tuple[BinaryIO, BinaryIO]:
@@ -33,7 +33,7 @@ def read(source: BinaryIO, take: Callable[[tuple[Any, ...]], None]) -> None:
     """Pass messages on. If the app is gone, by whatever end, so are we, in the middle of whatever we do."""
     try:
         while True:
-            message, _ = pipe.receive(source)
+            message, _ = transport.receive(source)
             take(message)
             del message  # which may be large
     except EOFError:

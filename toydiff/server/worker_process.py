@@ -19,8 +19,8 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from toydiff.ui import pipe, places
-from toydiff.ui.snapshots import Beat
+from toydiff.server import cpu_affinity, transport
+from toydiff.server.snapshots import Beat
 
 ROOT = Path(__file__).resolve().parents[2]
 WATCH = 1.0  # seconds between two looks at everything
@@ -55,7 +55,7 @@ class Listener(Protocol):
 class Link:
     """One such process, whichever it is now. Nothing here waits for it, but `Future.result`. module: what it runs."""
 
-    def __init__(self, module: str = "toydiff.ui.worker") -> None:
+    def __init__(self, module: str = "toydiff.server.training_worker") -> None:
         self._module = module
         self.lock = threading.RLock()  # held while a training and its worker are brought in line
         self.beat = Beat(0.0, None)
@@ -131,7 +131,7 @@ class Link:
             # numpy's threads wait for work at full speed; torch's are set in `apart.begin`
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
         )
-        places.put(process.pid, places.ALL)  # wherever this process runs just now
+        cpu_affinity.put(process.pid, cpu_affinity.ALL)  # wherever this process runs just now
         self._process, self._outbox, self._turn, self._born = process, SimpleQueue(), None, False
         threading.Thread(target=self._write, args=(process, self._outbox), name="orders", daemon=True).start()
 
@@ -139,7 +139,7 @@ class Link:
         assert process.stdin is not None
         while (message := outbox.get()) is not None:
             try:
-                pipe.send(process.stdin, message)
+                transport.send(process.stdin, message)
             except OSError:  # it has died: the reader sees that too
                 break
             except Exception as error:
@@ -154,7 +154,7 @@ class Link:
             process = self._process
             assert process is not None and process.stdout is not None
             try:
-                (what, *more), size = pipe.receive(process.stdout)
+                (what, *more), size = transport.receive(process.stdout)
             except Exception as error:
                 if self._closed:
                     return
