@@ -66,7 +66,7 @@ def few_samples(monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def no_painters(monkeypatch) -> None:
     """Pictures are made where a test sees it, and can change how. Servers in processes of their own have painters."""
-    monkeypatch.setattr("toydiff.ui.studio.Studio.start", lambda _: None)
+    monkeypatch.setattr("toydiff.server.render_pool.RenderPool.start", lambda _: None)
 
 
 @pytest.fixture(autouse=True)

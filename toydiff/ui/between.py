@@ -25,9 +25,9 @@ from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
 from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train
 from toydiff.ui.player import Chosen
+from toydiff.ui.rendering import cached_under, made
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import still
-from toydiff.ui.studio import made, under
 
 STEPS = 600  # that the button trains
 MANY = {"digits": 200}  # start noises whose images are counted, where there is something to count
@@ -117,7 +117,7 @@ def once(
     """What `make` makes of its arguments, for what somebody has chosen. With the exact predictor once for everybody,
     with a network once for its session."""
     if who.steps == 0:
-        return under((make, who.experiment, chosen), make, *arguments, **named)
+        return cached_under((make, who.experiment, chosen), make, *arguments, **named)
     key = (who.experiment, who.steps, *chosen)
     return kept(f"between-{make.__name__}", key, lambda: made(make, *arguments, **named))
 

@@ -16,8 +16,8 @@ from toydiff.draw.scene import Scene
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
+from toydiff.ui.rendering import cached_under, exclusive, made, shared
 from toydiff.ui.runs import check, kept
-from toydiff.ui.studio import in_turn, made, shared, under
 
 Made = TypeVar("Made")
 PATIENCE = 3  # times as long as a picture may this page take: it shows what it has while it measures
@@ -50,7 +50,7 @@ def _seconds(bench: Bench) -> float:
 def cost(bench: Bench, way: str, steps: int) -> Cost:
     """What a run costs; measured when it is first asked for."""
     if not bench.known(way, steps):
-        with in_turn(bench.lock):
+        with exclusive(bench.lock):
             if not bench.known(way, steps):
                 bench.learn(made(bench.measure, way, steps))
     return bench.cost(way, steps)
@@ -96,7 +96,7 @@ def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> 
 def _once(name: str, bench: Bench, key: tuple[object, ...], make: Callable[..., Made], *arguments: object) -> Made:
     """What `make` makes of a bench, once for a key: for all sessions, or for this one if the bench is its own."""
     if bench.trained is None:
-        return under((name, bench, *key), make, bench, *arguments)
+        return cached_under((name, bench, *key), make, bench, *arguments)
     return kept(name, (bench, *key), lambda: made(make, bench, *arguments))
 
 

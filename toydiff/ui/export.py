@@ -16,7 +16,7 @@ from toydiff.server.snapshots import Failed
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.player import Chosen, player
-from toydiff.ui.studio import tried
+from toydiff.ui.rendering import tried
 
 
 def film_with_export(

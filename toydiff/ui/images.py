@@ -38,9 +38,9 @@ from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import train_now
 from toydiff.ui.export import film_with_export
+from toydiff.ui.rendering import cached_under, made
 from toydiff.ui.runs import check, kept
 from toydiff.ui.still import enlarged
-from toydiff.ui.studio import made, under
 
 MENU = (
     "digits",
@@ -229,12 +229,12 @@ def _seconds(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
 
 def exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
     """`draw.images.exact_ways`, once for all."""
-    return under((drawn.exact_ways, experiment), drawn.exact_ways, experiment, images)
+    return cached_under((drawn.exact_ways, experiment), drawn.exact_ways, experiment, images)
 
 
 def forward(experiment: ImageExperiment, images: Images) -> Scene:
     """`draw.images.forward_scene`, once for all."""
-    return under((forward_scene, experiment), forward_scene, experiment, images)
+    return cached_under((forward_scene, experiment), forward_scene, experiment, images)
 
 
 @st.cache_data(max_entries=12, show_spinner=False)

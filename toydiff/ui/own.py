@@ -33,8 +33,8 @@ from toydiff.ui import page, pictures, state
 from toydiff.ui.canvas import canvas
 from toydiff.ui.export import Kept, made_on_demand
 from toydiff.ui.player import player
+from toydiff.ui.rendering import made
 from toydiff.ui.runs import kept
-from toydiff.ui.studio import made
 
 INK: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
 FEW = 200  # points: with fewer, one hardly sees what the samples should look like

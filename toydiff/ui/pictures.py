@@ -20,9 +20,9 @@ from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import Kept, made_on_demand
 from toydiff.ui.images import load
+from toydiff.ui.rendering import made
 from toydiff.ui.runs import kept
 from toydiff.ui.still import enlarged
-from toydiff.ui.studio import made
 
 SIDES = (8, 16, 32)
 PREVIEW = 24  # squares that are shown before they are used

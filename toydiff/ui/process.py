@@ -11,7 +11,7 @@ import torch
 
 from toydiff.server import live
 from toydiff.server.memory import few_arenas, large_apart
-from toydiff.ui.studio import studio
+from toydiff.server.render_pool import render_pool
 
 INTERNET = socket.AF_INET, socket.AF_INET6
 
@@ -35,7 +35,7 @@ def _once() -> None:
     few_arenas()
     large_apart()
     live.prepare()
-    studio().start()
+    render_pool().start()
     send_at_once()
     gc.collect()
     gc.freeze()

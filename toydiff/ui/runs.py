@@ -20,7 +20,7 @@ from toydiff.server.limits import limits
 from toydiff.server.live import Run
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.studio import made, shared, wait_in_place
+from toydiff.ui.rendering import made, shared, wait_in_place
 
 Kept = TypeVar("Kept")
 

@@ -23,7 +23,7 @@ from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import Limits, limits
 from toydiff.server.live import ImageRun, Race, Run, Training
 from toydiff.server.memory import give_back
-from toydiff.ui.studio import studio
+from toydiff.server.render_pool import render_pool
 from toydiff.ui.uploads import forget_old
 
 FREED_AFTER = 110.0  # seconds: Streamlit itself lets go of a session after 120
@@ -174,7 +174,7 @@ class Room:
                     del self._sessions[key]
             empty = freed and not self._sessions
         if empty:
-            studio().clear()
+            render_pool().clear()
         if freed:
             give_back()
 

@@ -19,8 +19,8 @@ from toydiff.draw.targets import bound_chart, step_chart
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
+from toydiff.ui.rendering import made, shared
 from toydiff.ui.runs import kept, network
-from toydiff.ui.studio import made, shared
 
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
 CROWD = 500  # particles of whose KL the mean is shown

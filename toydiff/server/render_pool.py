@@ -1,0 +1,259 @@
+"""The render pool: processes that make the pictures that take long, in the order in which they are asked for.
+
+The app stays prompt meanwhile. Two people who ask for the same picture wait for one job and both get its result. While
+no worker is up yet, the page that asks makes the picture itself.
+
+A generator is a long job, for example reading somebody's own pictures one by one. It yields how much is done, and can
+be interrupted there: the worker then makes another picture, if one waits, but leaves a seventh of its time to the long
+job. So nobody who moves a slider waits for all pictures of somebody else, and in a busy class those are read all the
+same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from inspect import isgeneratorfunction
+from math import inf
+from typing import Any
+
+from toydiff.data import user_data
+from toydiff.data.user_data import Gone, Own
+from toydiff.experiments.settings import Settings
+from toydiff.server.limits import limits
+from toydiff.server.render_worker import finished
+from toydiff.server.snapshots import Failed
+from toydiff.server.transport import packed
+from toydiff.server.worker_process import Answer, Died, Link
+from toydiff.text import words
+
+KEPT_PICTURES, KEPT_BYTES = 16, 80_000_000  # shared pictures that are done: the newest of them stay
+NO_WORKER_SECONDS = 60.0  # without any worker: then a job that has killed one is given up
+BUSY_SECONDS = 6.0  # on one picture: if all workers are busy for longer, the spare one is started
+SPARE_IDLE_SECONDS = 30.0  # without work: then the spare worker is ended
+MOST_DEATHS = 2  # of workers, that one job may cause
+
+
+class RenderJob:
+    """One picture to be made, for all pages that wait for it."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make: Callable[[], Any] | None = make  # None once it is made
+        maker: object = make.func if isinstance(make, partial) else make
+        self.long = isgeneratorfunction(maker)
+        self.picture = Answer()
+        self.watchers = 0  # pages that wait for it
+        self.asked: Answer | None = None  # a worker's answer; `picture` itself if a page makes it; None: not begun
+        self.begun_at = inf  # time.monotonic()
+        self.deaths = 0  # of workers, while they made it
+        self.user_data: tuple[Own, ...] = ()  # data sets that the worker has to be sent along
+
+
+class RenderPool:
+    """Render workers, and the queue of jobs. A spare worker is started when all others have been busy for BUSY_SECONDS:
+    so a picture of half a minute does not hold up one of half a second."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = [Link("toydiff.server.render_worker") for _ in range(workers)]
+        self._spare, self._spare_idle_since = Link("toydiff.server.render_worker"), inf
+        self._at_work: defaultdict[Link, list[RenderJob]] = defaultdict(list)  # at most one long and one short job
+        self._waiting: list[RenderJob] = []
+        self._kept: OrderedDict[object, RenderJob] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def start(self) -> None:
+        """Start the workers. They take a second or two until they can render."""
+        for worker in self._workers:
+            worker.start()
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in (*self._workers, self._spare):
+            worker.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is up."""
+        return any(worker.born for worker in self._workers)
+
+    @contextmanager
+    def requested(self, make: Callable[[], Any], key: object = None) -> Iterator[RenderJob]:
+        """The job for a picture, while the caller waits inside. A job that no caller waits for is not begun. Calls with
+        the same key share one job."""
+        with self._lock:
+            job = self._kept.get(key) if key is not None else None
+            if job is None or (job.picture.done() and job.picture.exception()):
+                job = RenderJob(make)
+                if key is not None:
+                    self._kept[key] = job
+            if key is not None:
+                self._kept.move_to_end(key)
+                self._drop_oldest()
+            job.watchers += 1
+            if job.asked is None and not job.picture.done() and job not in self._waiting:
+                self._queue(job)
+        try:
+            yield job
+        finally:
+            with self._lock:
+                job.watchers -= 1
+                if not job.watchers and job in self._waiting:
+                    self._waiting.remove(job)
+
+    def clear(self) -> None:
+        """Forget the pictures that are kept."""
+        with self._lock:
+            self._kept.clear()
+
+    def _drop_oldest(self) -> None:
+        made = [key for key, job in self._kept.items() if job.picture.done()]
+        room = sum(self._kept[key].picture.size for key in made)
+        while len(made) > KEPT_PICTURES or (len(made) > 1 and room > KEPT_BYTES):
+            room -= self._kept.pop(made.pop(0)).picture.size
+
+    def ahead(self, job: RenderJob) -> int:
+        """How many jobs of its kind come before this one in the queue."""
+        with self._lock:
+            if job not in self._waiting:
+                return 0
+            return sum(one.long == job.long for one in self._waiting[: self._waiting.index(job)])
+
+    def go_on(self, job: RenderJob, tell: Callable[[float], object]) -> None:
+        """Hand jobs to free workers. If no worker is up, make this picture here, unless it has killed a worker before.
+        tell: is called with how much is done, 0 ... 1."""
+        with self._lock:
+            self._hand_out()
+            if job.asked is not None or job.picture.done() or self.ready:
+                return
+            if job.deaths and time.monotonic() - job.begun_at < NO_WORKER_SECONDS:  # a new worker may be up soon
+                return
+            self._waiting.remove(job)
+            if job.deaths:
+                job.picture.set_exception(Failed(words("studio.died")))
+                return
+            job.asked = job.picture
+        assert job.make is not None
+        try:
+            picture = finished(job.make(), tell)
+            job.picture.size = len(packed(picture))
+            job.picture.set_result(picture)
+            job.make = None
+            with self._lock:
+                self._drop_oldest()
+        except Exception as error:
+            job.picture.set_exception(error)
+        except BaseException:  # the page that makes it ends here; another one may wait for it
+            with self._lock:
+                job.asked = None
+                if job.watchers > 1:
+                    self._queue(job, first=True)
+            raise
+
+    def _queue(self, job: RenderJob, first: bool = False) -> None:
+        self._waiting.insert(0 if first else len(self._waiting), job)
+
+    def _hand_out(self) -> None:
+        """Begin each waiting job for which a worker is free."""
+        for job in list(self._waiting):
+            worker = self._free(job)
+            if worker is not None:
+                self._waiting.remove(job)
+                self._begin(worker, job)
+
+    def _free(self, job: RenderJob) -> Link | None:
+        """A worker that can begin this job."""
+        free = [worker for worker in self._workers if worker.born and self._has_room(worker, job)]
+        others = (one for jobs in self._at_work.values() for one in jobs if not one.long)
+        begun = max((one.begun_at for one in others), default=inf)
+        if not free and not job.long and time.monotonic() - begun > BUSY_SECONDS:
+            self._start_spare()
+            free = [self._spare] if self._spare.born and self._has_room(self._spare, job) else []
+        return min(free, key=lambda worker: len(self._at_work[worker]), default=None)
+
+    def _start_spare(self) -> None:
+        if self._spare.pid is None:
+            with suppress(OSError, RuntimeError):  # no memory or no process left for one more
+                self._spare.start()
+            self._let_spare_rest()
+
+    def _let_spare_rest(self) -> None:
+        """End the spare worker later, unless it has worked by then."""
+        self._spare_idle_since = time.monotonic()
+        rest = threading.Timer(SPARE_IDLE_SECONDS, self._end_spare, [self._spare])
+        rest.daemon = True
+        rest.start()
+
+    def _has_room(self, worker: Link, job: RenderJob) -> bool:
+        return all(one.long != job.long for one in self._at_work[worker])
+
+    def _end_spare(self, worker: Link) -> None:
+        """End the spare worker if it has been idle."""
+        with self._lock:
+            idle = time.monotonic() - self._spare_idle_since
+            unused = worker is self._spare and not self._at_work[worker] and idle >= SPARE_IDLE_SECONDS
+            if unused:
+                del self._at_work[worker]
+                self._spare = Link("toydiff.server.render_worker")
+        if unused:
+            worker.close()
+
+    def _begin(self, worker: Link, job: RenderJob) -> None:
+        job.asked, job.begun_at = job.picture, time.monotonic()
+        try:
+            asked = worker.ask("paint", 0, packed(job.make), job.user_data)
+        except Exception as error:
+            job.picture.set_exception(error)
+            return
+        job.asked = asked
+        self._at_work[worker].append(job)
+        asked.add_done_callback(partial(self._answered, worker, job))
+
+    def _answered(self, worker: Link, job: RenderJob, answer: Answer) -> None:
+        error = answer.exception()
+        with self._lock:
+            self._at_work[worker].remove(job)
+            if worker is self._spare:
+                self._let_spare_rest()
+            again = False
+            if isinstance(error, Died):
+                job.deaths += 1
+                again = job.deaths < MOST_DEATHS
+                error = Failed(words("studio.died"))
+            elif isinstance(error, Gone) and not job.user_data:
+                with suppress(Gone):  # this process does not have it either
+                    job.user_data = _user_data(job.make)
+                again = bool(job.user_data)
+            if again:
+                job.asked = None
+                if job.watchers:
+                    self._queue(job, first=True)
+            else:  # drop what it was made of
+                job.picture.share, job.asked, job.make, job.user_data = 1.0, job.picture, None, ()
+                job.picture.size = answer.size
+        if not again and error is None:
+            job.picture.set_result(answer.result())
+        elif not again:
+            job.picture.set_exception(error)
+        with self._lock:
+            self._drop_oldest()
+            self._hand_out()
+
+
+@cache
+def render_pool() -> RenderPool:
+    """The pool of this server."""
+    return RenderPool(limits().painters)
+
+
+def _user_data(make: Callable[[], Any] | None) -> tuple[Own, ...]:
+    """The user data sets that its arguments name: a worker does not have them. Gone if this process has not either."""
+    if not isinstance(make, partial):
+        return ()
+    arguments = (*make.args, *make.keywords.values(), getattr(make.func, "__self__", None))
+    settings = (one if isinstance(one, Settings) else getattr(one, "experiment", None) for one in arguments)
+    keys = {getattr(one, one.brought) for one in settings if isinstance(one, Settings)}
+    return tuple(user_data.find(key) for key in keys if user_data.is_key(key))
