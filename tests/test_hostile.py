@@ -273,12 +273,12 @@ def _opening() -> None:
     """The dialog, until it has done its work; below it the data in use."""
     import streamlit as st
 
-    from toydiff.ui import state
+    from toydiff.ui import own, state
 
     experiment, _ = state.experiment()
     state.session()
     if "own-opened" not in st.session_state:
-        user_data.open_lesson()
+        own.open_lesson()
     st.text(f"{len(experiment.data())} points")
 
 

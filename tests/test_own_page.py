@@ -439,14 +439,14 @@ def _opening() -> None:
     """The dialog, open until it has done its work."""
     import streamlit as st
 
-    from toydiff.ui import state
+    from toydiff.ui import own, state
 
     state.experiment()
     state.current_run()
     if "own-opened" in st.session_state:
-        user_data.say_what_was_opened()
+        own.say_what_was_opened()
     else:
-        user_data.open_lesson()
+        own.open_lesson()
 
 
 def test_a_lesson_is_opened_in_the_dialog_and_the_page_says_so():

@@ -5,6 +5,10 @@ import io
 import re
 from pathlib import Path
 
+import pytest
+
+from tests.test_layers import ROOMS
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -18,11 +22,25 @@ def test_ten_line_program():
     assert 0.8 < spread < 1.2
 
 
-def test_tree_names_every_file():
-    tree = README.split("## The tree")[1]
-    for file in [*ROOT.glob("pages/*.py"), *ROOT.glob("toydiff/**/*.py")]:
-        if file.name != "__init__.py" and file.parent.name != "player":
-            assert re.search(rf"^ *{re.escape(file.name)} ", tree, re.MULTILINE), f"{file.name} is not in the tree"
+def test_the_tree_names_every_folder_and_nothing_else():
+    lines = re.search(r"## The tree.*?```\n(.*?)```", README, re.DOTALL).group(1).splitlines()
+    names = [line.split()[0].rstrip("/") for line in lines]
+    rooms = [path.name for path in (ROOT / "toydiff").iterdir() if (path / "__init__.py").exists()]
+    assert len(names) == len(set(names)) <= 20
+    assert set(names) >= {"pages", "lessons/en", "toydiff", *rooms, "docs", "deploy", "benchmarks", "tests", "app.py"}
+    for line, name in zip(lines, names, strict=True):
+        assert ((ROOT / "toydiff" if line.startswith(" ") else ROOT) / name).exists()
+    assert [name for name in names if name in ROOMS] == ROOMS  # in the order in which they may import each other
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "docs/how-it-runs.md"])
+def test_what_a_text_names_is_there(file):
+    named = re.findall(
+        r"`((?:toydiff|pages|tests|lessons|benchmarks|docs)/[\w./-]*)`", (ROOT / file).read_text("utf-8")
+    )
+    assert named
+    for path in named:
+        assert (ROOT / path).exists(), path
 
 
 def test_pictures_exist():

@@ -3,10 +3,10 @@
 A page only starts and pauses, and reads snapshots. The training itself is done by a worker, a process of its own: it
 does not hold this interpreter up, and if it dies, every training goes on in a new one from its last saved state.
 
-live.py       what pages hold          workshop.py   what trains
-link.py       the way to the worker    worker.py     the process around it
-snapshots.py  what is seen of it       pipe.py       how messages travel
-places.py     where they run
+live.py            what pages hold          scheduler.py        shares the worker's time out
+worker_process.py  the way to the worker    training_job.py     what is trained
+snapshots.py       what is seen of it       training_worker.py  the process around both
+transport.py       how messages travel      cpu_affinity.py     on which processor
 """
 
 from __future__ import annotations

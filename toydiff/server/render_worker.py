@@ -1,7 +1,7 @@
 """A painter: a process that makes the pictures that take long, so that the app stays prompt. One after the other, but
 what tells how much of it is done lets others go between.
 
-`python -m toydiff.server.render_worker`, started by `link.py`. It ends when nobody is there to read from.
+`python -m toydiff.server.render_worker`, started by `worker_process.py`. It ends when nobody is there to read from.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where networks are trained: everything that wants to train gets a slice of time in turn.
 
-Plain objects, no thread and no process of their own: `worker.py` runs them in one. Knows no Streamlit.
+Plain objects, no thread and no process of their own: `training_worker.py` runs them in one. Knows no Streamlit.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A worker: a workshop in a process of its own, that does what it reads and writes what becomes of it.
 
-`python -m toydiff.server.training_worker`, started by `link.py`. It ends when nobody is there to read from.
+`python -m toydiff.server.training_worker`, started by `worker_process.py`. It ends when nobody is there to read from.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ class Link:
             [sys.executable, "-m", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # numpy's threads wait for work at full speed; torch's are set in `apart.begin`
+            # numpy's threads wait for work at full speed; torch's are set in `child_main.begin`
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
         )
         cpu_affinity.put(process.pid, cpu_affinity.ALL)  # wherever this process runs just now
