@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from benchmarks.table import Row, in_turn, seconds
+from benchmarks.table import Row, interleaved, seconds
 from toydiff.draw import film
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import reverse_scene
@@ -76,7 +76,7 @@ def rows(quick: bool = False) -> list[Row]:
     experiment = Experiment()
     scene = reverse_scene(experiment, experiment.exact(), "exact predictor")
     runs = [partial(ours, scene, FRAMES), *(partial(matplotlibs, scene, few[name], name) for name in TRAILS)]
-    own, *others = map(median, in_turn(rounds, *(partial(seconds, run) for run in runs)))
+    own, *others = map(median, interleaved(rounds, *(partial(seconds, run) for run in runs)))
     table = []
     for name, time in zip(TRAILS, others, strict=True):
         theirs = time * FRAMES / few[name]

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.table import Row, in_turn, machine, markdown, seconds, skipped
+from benchmarks.table import Row, interleaved, machine, markdown, seconds, skipped
 from toydiff.data.images import Images, moon_phases
 from toydiff.diffusion.training import Trainer
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import limits
-from toydiff.server.trained_network import Pace, judge
+from toydiff.server.trained_network import EvalSettings, judge
 
 USUAL = ImageExperiment()
 SIDES = (28, 32)  # pixels: of MNIST, and of the largest set that is drawn here
@@ -33,7 +33,7 @@ SAMPLES, LOOK = 360, 50  # digits that it sees, ten times as many as in the app,
 WARM = 10  # steps before anything is timed; torch.compile does its work in them
 
 
-class Way(NamedTuple):
+class Precision(NamedTuple):
     """A way to train: `bf16` as for `ImageExperiment.trainer`, and how the chip's peak is measured for it."""
 
     bf16: bool
@@ -55,10 +55,10 @@ PEAKS = {  # what the matrices are made of, and how exactly float32 is multiplie
     "float32": (torch.float32, "highest"),
 }
 WAYS = {
-    "float32": Way(False, "tf32"),  # in which PyTorch's convolutions multiply float32 unless told not to
-    "bf16": Way(True, "bf16"),  # the app's
-    "bf16, torch.compile": Way(True, "bf16", {"dynamic": False}),
-    "bf16, torch.compile with CUDA graphs": Way(True, "bf16", {"dynamic": False, "mode": "reduce-overhead"}),
+    "float32": Precision(False, "tf32"),  # in which PyTorch's convolutions multiply float32 unless told not to
+    "bf16": Precision(True, "bf16"),  # the app's
+    "bf16, torch.compile": Precision(True, "bf16", {"dynamic": False}),
+    "bf16, torch.compile with CUDA graphs": Precision(True, "bf16", {"dynamic": False, "mode": "reduce-overhead"}),
 }
 
 
@@ -120,7 +120,7 @@ def speeds(
             broken[name] = str(error).splitlines()[0]
     steps = {name: ceil(turn * WARM / spent(device, partial(it.advance, WARM))) for name, it in trainers.items()}
     work = [partial(spent, device, partial(it.advance, steps[name])) for name, it in trainers.items()]
-    times = dict(zip(trainers, in_turn(rounds, *work), strict=True))
+    times = dict(zip(trainers, interleaved(rounds, *work), strict=True))
     speed = {name: steps[name] / median(times[name]) for name in trainers}  # a second
     products = flop(replace(experiment, batch=2).trainer(images)) * experiment.batch / 2  # it grows with the batch
     torch.compiler.reset()  # what was compiled is of no use to another shape
@@ -148,7 +148,7 @@ def race(experiment: ImageExperiment, device: torch.device, cap: float) -> Score
     images = experiment.images()
     experiment.trainer(images, device).advance(WARM)
     trainer, score = experiment.trainer(images, device), Score()
-    x, jumps = experiment.start(SAMPLES, images.shape).to(device), min(experiment.T, Pace().image_jumps)
+    x, jumps = experiment.start(SAMPLES, images.shape).to(device), min(experiment.T, EvalSettings().image_jumps)
     while score.share < GOAL and score.seconds < cap:
         so_far = score.seconds + spent(device, partial(trainer.advance, LOOK))
         *_, last = experiment.frames(trainer.predictor, "ddpm", x, jumps)
@@ -168,7 +168,7 @@ def digits(devices: Sequence[torch.device], seeds: int, cap: float) -> Row:
         str(theirs),
         f"{theirs.seconds / ours.seconds:.1f} x" if both else "–",
         f"theirs: the CPU of the same machine, {limits().threads} threads, {precision}; {ours.step:,} and "
-        f"{theirs.step:,} steps; {SAMPLES} digits, DDPM in {Pace().image_jumps} jumps; median of {seeds} seeds",
+        f"{theirs.step:,} steps; {SAMPLES} digits, DDPM in {EvalSettings().image_jumps} jumps; median of {seeds} seeds",
     )
 
 

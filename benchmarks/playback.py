@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.server import served
-from benchmarks.table import Row, SkippedError, in_turn
+from benchmarks.table import Row, SkippedError, interleaved
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-STAGE = Path(__file__).with_name("stage.py")
+PLAYBACK_PAGE = Path(__file__).with_name("playback_page.py")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
-MEASURE = STAGE.with_name("playback.js")
+MEASURE = PLAYBACK_PAGE.with_name("playback.js")
 
 
 def visit(browser: Browser, url: str, name: str, watch: float) -> tuple[float, float]:
@@ -49,11 +49,11 @@ def rows(quick: bool = False) -> list[Row]:
     try:
         with (
             TemporaryDirectory() as folder,
-            served(Path(folder, "log"), str(STAGE)) as server,
+            served(Path(folder, "log"), str(PLAYBACK_PAGE)) as server,
             sync_playwright() as play,
         ):
             browser = play.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-            visits = in_turn(
+            visits = interleaved(
                 rounds, *(partial(visit, browser, server.url, name, watch) for name in ("player", "plotly"))
             )
             browser.close()

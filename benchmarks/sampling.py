@@ -8,7 +8,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from benchmarks.table import Row, in_turn, seconds
+from benchmarks.table import Row, interleaved, seconds
 from toydiff.diffusion.exact import Model
 from toydiff.experiments.experiment import Experiment
 
@@ -42,7 +42,7 @@ def rows(quick: bool = False) -> list[Row]:
         runs = [partial(run, experiment, model, experiment.start(points)) for run in (ours, diffusers)]
         for run in runs:
             run()  # warm up
-        a, b = map(median, in_turn(rounds, *(partial(seconds, run) for run in runs)))
+        a, b = map(median, interleaved(rounds, *(partial(seconds, run) for run in runs)))
         what = f"sampling, {points:,} points x {experiment.T} steps of DDPM"
         how = f"theirs: diffusers' DDPMScheduler, same network, same points at the end; median of {rounds}"
         table.append(Row(what, f"{1000 * a:.0f} ms", f"{1000 * b:.0f} ms", f"{b / a:.1f} x", how))

@@ -9,7 +9,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from benchmarks.table import Row, in_turn, seconds
+from benchmarks.table import Row, interleaved, seconds
 from toydiff.experiments.experiment import Experiment
 
 
@@ -47,7 +47,7 @@ def measured(experiment: Experiment, steps: int, rounds: int) -> Row:
     work = [partial(advance, steps) for advance in (trainer.advance, only_products(trainer.model, experiment.batch))]
     for advance in work:
         advance()  # warm up
-    a, b = (median(times) / steps for times in in_turn(rounds, *(partial(seconds, advance) for advance in work)))
+    a, b = (median(times) / steps for times in interleaved(rounds, *(partial(seconds, advance) for advance in work)))
     flop = sum(2 * n * k * m for n, k, m in products(trainer.model, experiment.batch))
     return Row(
         f"training steps, {experiment.depth} layers of {experiment.width}, batch {experiment.batch}",

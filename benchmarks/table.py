@@ -40,7 +40,7 @@ def seconds(work: Callable[[], object]) -> float:
     return perf_counter() - began
 
 
-def in_turn(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
+def interleaved(rounds: int, *measures: Callable[[], T]) -> list[list[T]]:
     """What each measure gave, taken A B A B ... in so many rounds."""
     taken = [[measure() for measure in measures] for _ in range(rounds)]
     return [list(values) for values in zip(*taken, strict=True)]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from benchmarks.racers import SAMPLES, Racer, plain, smalldiffusion, toydiff
+from benchmarks.baselines import SAMPLES, Baseline, plain, smalldiffusion, toydiff
 from benchmarks.table import Row, skipped
 from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import Ruler
@@ -31,12 +31,12 @@ class Finish(NamedTuple):
         )
 
 
-def race(racers: Mapping[str, Racer], data: Tensor, cap: float) -> dict[str, Finish]:
+def race(racers: Mapping[str, Baseline], data: Tensor, cap: float) -> dict[str, Finish]:
     """Everybody trains in turn, for PAUSE seconds or a tenth of the time so far, until the goal or the cap."""
     ruler = Ruler(data, SAMPLES)
     finish = {name: Finish() for name in racers}
-    for racer in racers.values():
-        next(racer.training)
+    for baseline in racers.values():
+        next(baseline.training)
     while running := [name for name, (spent, ratio) in finish.items() if not ratio < GOAL and spent < cap]:
         for name in running:
             spent, began = finish[name].seconds, perf_counter()

@@ -8,7 +8,7 @@ from toydiff.data import user_data
 from toydiff.data.images import GAP, moon
 from toydiff.draw.between import PLACES, jumps, largest_step
 from toydiff.draw.images import closest
-from toydiff.server.live import judge
+from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import between as lesson
 from toydiff.ui import page, state

@@ -6,7 +6,8 @@ import streamlit as st
 
 from toydiff.draw import charts
 from toydiff.draw.fields import MIDDLE
-from toydiff.server.live import Race, Snapshot
+from toydiff.server.live import Race
+from toydiff.server.snapshots import Snapshot
 from toydiff.text import prose, words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export

@@ -3,9 +3,10 @@
 import streamlit as st
 
 from toydiff.data import user_data
-from toydiff.draw.images import apart
+from toydiff.draw.images import distances
 from toydiff.experiments.image_experiment import usual_device
-from toydiff.server.live import IMAGES, judge
+from toydiff.server.live import IMAGES
+from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import images as lesson
 from toydiff.ui import page, pictures, state
@@ -66,7 +67,7 @@ figures = {
     "ddpm": f"{variance['ddpm']:.0%}",
     "mean_only": f"{variance['mean-only']:.1%}",
     "ddim": f"{variance['ddim']:.0%}",
-    "away": f"{apart(blur, mean).mean():.1f}",
+    "away": f"{distances(blur, mean).mean():.1f}",
     "usual": f"{usual:.1f}",
     "other": f"{other:.2f}",
     "left": f"{experiment.noise_schedule().signal_left:.4f}",

@@ -33,9 +33,9 @@ with result:
         lesson.preview(words("own.in_use", data=in_use), experiment.data(), experiment.training)
 
 page.say("own", "use", data=in_use)
-brought = [user_data.title(key) for key in state.brought(Experiment)]
-if brought:
-    page.say("own", "brought", names=", ".join(f"**{name}**" for name in brought))
+names = [user_data.title(key) for key in state.user_keys(Experiment)]
+if names:
+    page.say("own", "brought", names=", ".join(f"**{name}**" for name in names))
 for column, name in zip(st.columns(3), ("forward", "train", "reverse"), strict=True):
     with column:
         page.link(name, words(f"nav.{name}"))

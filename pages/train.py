@@ -5,8 +5,8 @@ import streamlit as st
 from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
-from toydiff.server.live import SAMPLES, Snapshot
-from toydiff.server.snapshots import times
+from toydiff.server.live import SAMPLES
+from toydiff.server.snapshots import Snapshot, times
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
@@ -23,7 +23,7 @@ def watch(old: Snapshot) -> None:
     now = run.snapshot()
     state.follow(old, now)
     page.say_if_exploded(run)
-    newest = now.checkpoints[-1]
+    newest = now.evaluations[-1]
     figures = {
         "step": f"{now.step:,}",
         "quality": f"{times(now.ratio)} ×",
@@ -33,7 +33,7 @@ def watch(old: Snapshot) -> None:
     }
     picture, curves = st.columns([1, 1])
     with picture:
-        notes = tuple(point.note("train.note") for point in now.checkpoints)
+        notes = tuple(point.note("train.note") for point in now.evaluations)
         panel = Panel(words("train.samples"), words("formulas.ddpm"), now.trajectory, notes)
         made_by = words("page.network", steps=f"{newest.step:,}")
         what = stamp(run.experiment, words("names.ddpm"), made_by)
@@ -49,7 +49,7 @@ def watch(old: Snapshot) -> None:
         show(
             "loss", charts.loss(now.losses, best, *(words(f"charts.{name}") for name in ("loss_title", "step", "best")))
         )
-        points = [(c.step, c.ratio) for c in now.checkpoints]
+        points = [(c.step, c.ratio) for c in now.evaluations]
         show(
             "quality", charts.quality(points, *(words(f"charts.{name}") for name in ("quality_title", "step", "floor")))
         )

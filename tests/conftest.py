@@ -60,7 +60,7 @@ def nothing_goes_on() -> Iterator[None]:
 @pytest.fixture
 def few_samples(monkeypatch) -> None:
     """Behind the checkpoints of a training."""
-    monkeypatch.setattr(live, "PACE", live.PACE._replace(samples=256))
+    monkeypatch.setattr(live, "EVAL_SETTINGS", live.EVAL_SETTINGS._replace(samples=256))
 
 
 @pytest.fixture(autouse=True)

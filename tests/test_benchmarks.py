@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as command
-from benchmarks import gif, gpu, playback, racers, sampling, stage, steps, table, training
+from benchmarks import baselines, gif, gpu, playback, playback_page, sampling, steps, table, training
 from tests.waiting import PATIENCE
 from toydiff.data.points import spiral
 from toydiff.draw.scenes import reverse_scene
@@ -26,7 +26,7 @@ FEW = 500  # samples to measure
 
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
-    for module in (racers, training):
+    for module in (baselines, training):
         monkeypatch.setattr(module, "SAMPLES", FEW)
 
 
@@ -37,7 +37,7 @@ def scene():
 
 def test_contestants_take_turns():
     order = []
-    taken = table.in_turn(3, lambda: order.append("A") or len(order), lambda: order.append("B") or -len(order))
+    taken = table.interleaved(3, lambda: order.append("A") or len(order), lambda: order.append("B") or -len(order))
     assert "".join(order) == "ABABAB"
     assert taken == [[1, 3, 5], [-2, -4, -6]]
 
@@ -52,19 +52,19 @@ def test_a_race_ends_at_the_goal_or_at_the_cap(monkeypatch):
     monkeypatch.setattr(training, "PAUSE", 0.01)
     data, made = spiral(FEW), {}
 
-    def racer(name, samples):
+    def baseline(name, samples):
         def training():
             for made[name] in range(10**9):
                 yield
 
-        return racers.Racer(training(), lambda: samples)
+        return baselines.Baseline(training(), lambda: samples)
 
     clouds = {
         "perfect": perfect_samples(data, FEW, 8)[-1],
         "hopeless": torch.zeros(FEW, 2),
         "broken": torch.full((FEW, 2), torch.nan),
     }
-    finish = training.race({name: racer(name, cloud) for name, cloud in clouds.items()}, data, cap=0.01)
+    finish = training.race({name: baseline(name, cloud) for name, cloud in clouds.items()}, data, cap=0.01)
     assert all(made[name] > 0 for name in clouds)
     assert finish["perfect"].ratio < training.GOAL
     assert ">" not in str(finish["perfect"])
@@ -78,13 +78,13 @@ def test_a_race_ends_at_the_goal_or_at_the_cap(monkeypatch):
 def test_everybody_learns(name, turns):
     if name == "smalldiffusion" and not find_spec("smalldiffusion"):
         pytest.skip("not installed: smalldiffusion, of requirements-bench.txt")
-    racer = getattr(racers, name)(Experiment())
+    baseline = getattr(baselines, name)(Experiment())
     ruler = Ruler(Experiment().data(), FEW)
-    next(racer.training)
-    before = ruler.ratio(racer.samples())
+    next(baseline.training)
+    before = ruler.ratio(baseline.samples())
     for _ in range(turns):
-        next(racer.training)
-    samples = racer.samples()
+        next(baseline.training)
+    samples = baseline.samples()
     assert samples.shape == (FEW, 2)
     assert ruler.ratio(samples) < 0.8 * before
 
@@ -125,7 +125,7 @@ def test_both_films_have_all_frames(trails, scene):
 
 
 def test_plotlys_film_shows_the_same_run(scene):
-    figure = stage.plotly_film(scene)
+    figure = playback_page.plotly_film(scene)
     assert len(figure.frames) == len(scene.ticks)
     *_, points = figure.frames[-1].data
     assert points.x.tolist() == scene.panels[-1].trajectory.end[:, 0].tolist()
@@ -135,7 +135,7 @@ def test_plotlys_film_shows_the_same_run(scene):
 
 def test_the_stage_shows_what_is_asked_for(monkeypatch, scene):
     monkeypatch.setattr("toydiff.draw.scenes.reverse_scene", lambda *_: scene)
-    page = AppTest.from_file(stage.__file__, default_timeout=PATIENCE).run()
+    page = AppTest.from_file(playback_page.__file__, default_timeout=PATIENCE).run()
     assert [button.label for button in page.button] == ["player", "plotly"]
     for button in (0, 1):
         page.button[button].click().run()
@@ -188,7 +188,9 @@ def test_steps_per_second_beside_what_the_chip_could_do(monkeypatch):
         raise RuntimeError("no compiler")
 
     ways = {"float32": None, "torch.compile": {"backend": "eager"}, "broken": {"backend": broken}}
-    monkeypatch.setattr(gpu, "WAYS", {name: gpu.Way(False, "tf32", compiled) for name, compiled in ways.items()})
+    monkeypatch.setattr(
+        gpu, "WAYS", {name: gpu.SamplerSpec(False, "tf32", compiled) for name, compiled in ways.items()}
+    )
     experiment = ImageExperiment(batch=4)
     *measured, skipped = gpu.speeds(experiment, 8, CPU, {"tf32": 1e12}, turn=0.05, rounds=2)
     flop = 6 * experiment.work((1, 8, 8))  # multiply and add; forwards, and backwards to the weights and to the inputs

@@ -221,11 +221,11 @@ def test_a_lesson_brings_its_own_data(kind, steps):
     before = trained(3, experiment)
     del data
     gc.collect()
-    with pytest.raises(user_data.Gone):
-        user_data.find(getattr(experiment, experiment.brought))
+    with pytest.raises(user_data.DatasetNotFound):
+        user_data.find(getattr(experiment, experiment.user_field))
     found = checkpoint.unpack(content, "it")
     assert found.experiment == experiment
-    assert user_data.find(getattr(experiment, experiment.brought)) is found.data
+    assert user_data.find(getattr(experiment, experiment.user_field)) is found.data
     again = found.trainer()
     again.advance(3 if steps is None else 0)
     assert alike(before, again)
@@ -255,7 +255,7 @@ def test_a_file_without_data_of_its_own_needs_it_here():
     assert checkpoint.unpack(bare, "it").data is data
     del data
     gc.collect()
-    with pytest.raises(user_data.Gone, match="lesson file"):
+    with pytest.raises(user_data.DatasetNotFound, match="lesson file"):
         checkpoint.unpack(bare, "it")
 
 

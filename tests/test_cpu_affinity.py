@@ -49,7 +49,7 @@ def test_in_a_crowd_the_worker_has_a_processor_of_its_own(worker):
 
 def test_what_is_started_in_a_crowd_may_run_anywhere(worker):
     cpu_affinity.arrange(True, worker)
-    link = live.Link("tests.nobody")
+    link = live.WorkerProcess("tests.nobody")
     link._spawn()
     assert link.pid is not None
     assert all(one == TWO for one in of(link.pid))

@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_used(which):
     at.file_uploader(key="own-file").set_value((name, content(), ""))
     assert sentences(fine(at.run())) == [sentence()]
     assert experiment(at) == Experiment(points=100, particles=16, T=10)  # what was in use still is
-    assert not at.session_state["session"].brought
+    assert not at.session_state["session"].user_data
     assert not [button for button in at.button if button.key == "own-learn"]
 
 

@@ -18,11 +18,11 @@ from toydiff.data import user_data
 from toydiff.data.images import Images, digits
 from toydiff.diffusion import exact
 from toydiff.draw.images import (
-    apart,
     bridge_scene,
     closest,
     differences,
     digit_counts,
+    distances,
     forward_scene,
     nearest_scene,
     share,
@@ -33,8 +33,9 @@ from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.measures.judge import LEARNED, Judge
-from toydiff.server import live
-from toydiff.server.live import Failed, ImageRun, Run
+from toydiff.server.live import ImageRun, Run
+from toydiff.server.snapshots import Failed
+from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import images as lesson
 from toydiff.ui import pictures, state
@@ -94,7 +95,7 @@ def test_what_the_judge_says_of_many_images_is_what_its_trees_vote():
 def test_variance_and_distances_against_numbers_worked_out_by_hand():
     data = torch.tensor([0.0, 4.0]).reshape(2, 1, 1, 1).expand(2, 1, 1, 2)
     assert share(data / 2, data) == pytest.approx(0.25)
-    assert apart(data, data.mean(0)).tolist() == pytest.approx([8**0.5] * 2)
+    assert distances(data, data.mean(0)).tolist() == pytest.approx([8**0.5] * 2)
     distance, nearest = closest(data + 1, data)
     assert distance.tolist() == pytest.approx([2**0.5] * 2)
     assert nearest.tolist() == [0, 1]
@@ -150,7 +151,7 @@ def test_the_exact_predictor_gives_training_images_back_and_mean_only_one_pictur
     beside, distance = nearest_scene(experiment, images, scene.panels[0].trajectory, "exact")
     assert distance.mean() < 0.3 * closest(images.x, images.x, rank=2)[0].mean()
     still = beside.panels[1].still
-    assert apart(still, scene.panels[0].trajectory.end).tolist() == pytest.approx(distance.tolist(), abs=1e-2)
+    assert distances(still, scene.panels[0].trajectory.end).tolist() == pytest.approx(distance.tolist(), abs=1e-2)
     assert all((one == images.x).flatten(1).all(1).any() for one in still)
 
 
@@ -177,10 +178,10 @@ def test_a_run_on_images_trains_as_the_trainer_does_and_one_seed_is_one_film():
     trainer.advance(3)
     assert runs[0].snapshot().losses.equal(trainer.losses)
     first, second = (run.snapshot() for run in runs)
-    assert [point.step for point in first.checkpoints] == [0, 2]  # none was asked for at 3
+    assert [point.step for point in first.evaluations] == [0, 2]  # none was asked for at 3
     assert first.trajectory.x.equal(second.trajectory.x)
     assert first.trajectory.x.shape == (2, 36, *images.shape)
-    assert all(0.1 < point.ratio < 1.1 for point in first.checkpoints)
+    assert all(0.1 < point.ratio < 1.1 for point in first.evaluations)
 
 
 def test_points_and_images_train_in_turns():
@@ -238,7 +239,7 @@ def test_training_now_makes_that_many_steps(monkeypatch):
     monkeypatch.setattr(state, "only", lambda training: training)
     lesson.train(run, 13)
     assert run.step == 13
-    assert [point.step for point in run.snapshot().checkpoints] == [0, 13]
+    assert [point.step for point in run.snapshot().evaluations] == [0, 13]
 
 
 @pytest.mark.slow
@@ -407,7 +408,7 @@ def test_measured_numbers_are_those_of_the_samples(data, monkeypatch):
     _, found = at.session_state["session"].kept["images-measured"]
     assert (found.n, found.steps) == (20, steps) == (20, 1)
     if data == "digits":
-        assert found.verdict == live.judge().verdict(images, ends["ddpm"])
+        assert found.verdict == judge().verdict(images, ends["ddpm"])
     else:
         assert found.verdict is None
     fine(at.number_input(key="control-image-seed").set_value(3).run())  # another network: these are not its numbers

@@ -21,20 +21,22 @@ from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import live, worker_process
-from toydiff.server.live import Failed, ImageRun, Run
-from toydiff.server.snapshots import Unknown
-from toydiff.server.trained_network import Pace
+from toydiff.server.live import ImageRun, Run
+from toydiff.server.snapshots import Failed, Unknown
+from toydiff.server.trained_network import EvalSettings
 from toydiff.text import words
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)
-PACE = Pace(samples=64, save=math.inf)  # few samples; states are saved when somebody asks, however slow it trains
+EVAL_SETTINGS = EvalSettings(
+    samples=64, save=math.inf
+)  # few samples; states are saved when somebody asks, however slow it trains
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
-    monkeypatch.setattr(live, "PACE", PACE)
+    monkeypatch.setattr(live, "EVAL_SETTINGS", EVAL_SETTINGS)
     monkeypatch.setattr(worker_process, "WATCH", 0.05)
 
 
@@ -68,8 +70,8 @@ def test_a_run_begins_with_a_picture_of_the_untrained_network():
     now = Run(SMALL).snapshot()
     assert (now.step, now.running, now.diverged_at, len(now.losses)) == (0, False, None, 0)
     assert (now.problem, now.lost) == (None, None)
-    assert [point.step for point in now.checkpoints] == [0]
-    assert now.checkpoints[0].samples.shape == (16, 2)
+    assert [point.step for point in now.evaluations] == [0]
+    assert now.evaluations[0].samples.shape == (16, 2)
 
 
 def test_a_run_trains_in_another_process_until_it_is_paused():
@@ -85,7 +87,7 @@ def test_a_run_trains_in_another_process_until_it_is_paused():
     assert not run.running
     assert stands_still(run)
     now = run.snapshot()
-    assert now.step == now.checkpoints[-1].step == step  # the picture is of this very network
+    assert now.step == now.evaluations[-1].step == step  # the picture is of this very network
     assert now.seconds > 0
     assert now.speed > 0
     assert as_the_trainer_does(run)
@@ -124,11 +126,11 @@ def test_a_kept_snapshot_does_not_change():
     run = Run(SMALL)
     run.advance(5)
     now = run.snapshot()
-    losses, count, samples = now.losses.clone(), len(now.checkpoints), now.checkpoints[-1].samples.clone()
+    losses, count, samples = now.losses.clone(), len(now.evaluations), now.evaluations[-1].samples.clone()
     run.advance(5)
     assert now.losses.equal(losses)
-    assert len(now.checkpoints) == count
-    assert now.checkpoints[-1].samples.equal(samples)
+    assert len(now.evaluations) == count
+    assert now.evaluations[-1].samples.equal(samples)
 
 
 def test_the_film_of_a_run_counts_its_steps():
@@ -140,7 +142,7 @@ def test_the_film_of_a_run_counts_its_steps():
     assert run.step == 9
     assert film.t.tolist() == [0, 3, 7]
     assert film.x.shape == (3, 16, 2)
-    assert film.end.equal(run.snapshot().checkpoints[-1].samples)
+    assert film.end.equal(run.snapshot().evaluations[-1].samples)
 
 
 def test_one_step_is_one_step():
@@ -180,8 +182,8 @@ def test_an_explosion_stops_the_run_for_good():
     now = run.snapshot()
     assert now.diverged_at is not None
     assert now.step == now.diverged_at + 1
-    assert now.checkpoints[-1].step == now.step
-    assert now.checkpoints[-1].samples.isfinite().all()
+    assert now.evaluations[-1].step == now.step
+    assert now.evaluations[-1].samples.isfinite().all()
     assert now.problem is None
     for again in (run.start, lambda: run.advance(1)):
         again()
@@ -198,7 +200,7 @@ def test_many_train_at_once_and_every_one_is_what_it_would_be_alone():
     assert set(runs) <= set(live.trainings())
     assert live.load().running == 12
     runs[3].pause()  # while the others train
-    assert runs[3].snapshot().checkpoints[-1].step == runs[3].step
+    assert runs[3].snapshot().evaluations[-1].step == runs[3].step
     for run in runs:
         run.pause()
         assert as_the_trainer_does(run)
@@ -228,7 +230,7 @@ def test_data_of_ones_own_travels_along_and_is_held_as_long_as_the_run():
 
 
 def test_data_that_is_gone_is_a_sentence():
-    with pytest.raises(user_data.Gone, match=words("problems.gone").split(",")[0]):
+    with pytest.raises(user_data.DatasetNotFound, match=words("problems.gone").split(",")[0]):
         Run(replace(SMALL, dataset="own-0123456789abcdef"))
 
 
@@ -238,7 +240,7 @@ def test_images_travel_along_and_a_training_from_a_file_goes_on():
     trainer = experiment.trainer(images)
     trainer.advance(4)
     run = ImageRun(experiment, images, state=trainer.state_dict())
-    assert run.step == run.snapshot().checkpoints[0].step == 4
+    assert run.step == run.snapshot().evaluations[0].step == 4
     assert run.device.type in ("cpu", "cuda", "mps")
     run.advance(2)
     assert run.snapshot().losses[:4].equal(trainer.losses)
@@ -291,7 +293,7 @@ def test_after_a_while_its_memory_is_given_back_and_it_still_goes_on(monkeypatch
     wait_for(lambda: run._parked is not None)
     wait_for(lambda: unknown(run))
     assert run.running
-    step, count = run.step, len(run.snapshot().checkpoints)
+    step, count = run.step, len(run.snapshot().evaluations)
     if asked:  # before anybody has noticed that the session is back
         run.advance(5)
         assert run.step == step + 5
@@ -300,7 +302,7 @@ def test_after_a_while_its_memory_is_given_back_and_it_still_goes_on(monkeypatch
     run.pause()
     assert as_the_trainer_does(run)
     assert run.snapshot().lost is None
-    assert len(run.snapshot().checkpoints) > count
+    assert len(run.snapshot().evaluations) > count
 
 
 def test_a_run_that_nobody_holds_is_gone_and_trains_no_more():
@@ -321,7 +323,7 @@ def test_a_run_that_nobody_holds_is_gone_and_trains_no_more():
 # ---------------------------------------------------------------- what goes wrong
 
 
-def broken() -> tuple[user_data.Own, Run]:
+def broken() -> tuple[user_data.UserDataset, Run]:
     """A run that has a picture, but whose first step fails: numbers of another kind than the weights."""
     one = user_data.keep("broken", torch.randn(100, 2, dtype=torch.float64))
     return one, Run(replace(SMALL, dataset=one.key))
@@ -365,7 +367,7 @@ def test_a_killed_worker_comes_back_with_every_run():
     running.advance(40)  # saved here
     running.start()
     wait_for(lambda: running.step >= 150)
-    samples = paused.snapshot().checkpoints[-1].samples
+    samples = paused.snapshot().evaluations[-1].samples
     kill_worker(running)
     wait_for(lambda: running.snapshot().lost is not None)
     assert running.running and not paused.running
@@ -376,12 +378,12 @@ def test_a_killed_worker_comes_back_with_every_run():
     wait_for(lambda: running.step >= 60)
     running.pause()
     assert as_the_trainer_does(running)
-    steps = [point.step for point in running.snapshot().checkpoints]
+    steps = [point.step for point in running.snapshot().evaluations]
     assert steps[:2] == [0, 40]
     assert running.snapshot().lost is None  # it has been read
 
     assert (paused.step, paused.snapshot().lost) == (30, None)
-    assert paused.snapshot().checkpoints[-1].samples.equal(samples)
+    assert paused.snapshot().evaluations[-1].samples.equal(samples)
     for run in (paused, fresh):
         run.advance(10)
         assert as_the_trainer_does(run)
@@ -442,7 +444,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
 def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(live, "ATTEMPTS", 2)
-    broken = worker_process.Link()
+    broken = worker_process.WorkerProcess()
     monkeypatch.setattr(live, "_links", lambda: (broken,))
     try:
         with pytest.raises(Failed, match="does not start"):
@@ -456,7 +458,7 @@ def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
 
 @pytest.mark.slow
 def test_runs_are_spread_over_the_workers(monkeypatch):
-    links = worker_process.Link(), worker_process.Link()
+    links = worker_process.WorkerProcess(), worker_process.WorkerProcess()
     monkeypatch.setattr(live, "_links", lambda: links)
     monkeypatch.setattr(live, "_share_out", lambda: None)  # processors, to a single worker
     live.prepare()

@@ -167,7 +167,7 @@ def test_two_drawings_of_one_name_can_be_told_apart():
     assert user_data.title(experiment(at).dataset) == f"{words('own.drawing')} 2"
     again = learn(fine(at.switch_page("pages/own.py").run()))
     assert user_data.title(experiment(again).dataset) == f"{words('own.drawing')} 2"  # the same one, under its own name
-    assert len(again.session_state["session"].brought) == 2
+    assert len(again.session_state["session"].user_data) == 2
 
 
 def test_the_page_alone_has_no_lesson_2_to_go_to_and_says_what_is_in_use():
@@ -432,7 +432,7 @@ def test_a_file_that_is_no_whole_lesson_changes_nothing(which):
     assert [error.value for error in at.error] == [words(sentence, file=f"{SAFE}.safetensors")]
     assert experiment(at) == Experiment(points=100, particles=16, T=10)
     assert at.session_state["session"].run is before
-    assert not at.session_state["session"].brought
+    assert not at.session_state["session"].user_data
 
 
 def _opening() -> None:

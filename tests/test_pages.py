@@ -22,6 +22,7 @@ from toydiff.diffusion.schedules import SCHEDULES
 from toydiff.experiments.experiment import CHOICES, RANGES, Experiment, allowed
 from toydiff.server import live
 from toydiff.server.live import Run
+from toydiff.server.snapshots import Failed
 from toydiff.text import prose, words
 from toydiff.ui import export
 from toydiff.ui.export import _want
@@ -452,8 +453,8 @@ def test_where_the_last_samples_were_not_measured_the_number_is_that_of_those_th
 
     def unmeasured(run):
         now = snapshot(run)
-        point = now.checkpoints[-1]._replace(step=2, ratio=math.nan)
-        return now._replace(checkpoints=(*now.checkpoints, point))
+        point = now.evaluations[-1]._replace(step=2, ratio=math.nan)
+        return now._replace(evaluations=(*now.evaluations, point))
 
     monkeypatch.setattr(Run, "snapshot", unmeasured)
     fine(at.run())
@@ -781,7 +782,7 @@ def test_a_file_that_cannot_be_made_is_a_sentence_and_is_not_tried_again(monkeyp
 
     def fails(*_: object) -> object:
         tried.append(1)
-        raise live.Failed("no room")
+        raise Failed("no room")
 
     monkeypatch.setattr(export, "tried", fails)
     press(at, "forward-npz")

@@ -14,7 +14,7 @@ from toydiff.ui import process, state
 
 @pytest.fixture
 def nothing_is_started(monkeypatch) -> None:
-    monkeypatch.setattr(process, "_once", lambda: None)
+    monkeypatch.setattr(process, "_set_up", lambda: None)
 
 
 def threads() -> int:

@@ -10,13 +10,14 @@ import torch
 from plotly.graph_objects import Figure
 from streamlit.testing.v1 import AppTest
 
-from tests.test_live import PACE, SMALL
+from tests.test_live import EVAL_SETTINGS, SMALL
 from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE, wait_for
 from toydiff.draw import charts
 from toydiff.experiments.experiment import CHOICES, Experiment
 from toydiff.server import live
 from toydiff.server.live import Race, Run
+from toydiff.server.snapshots import Failed, Snapshot, Trouble
 from toydiff.text import words
 
 EXPLODES = replace(SMALL, lr=1e3, width=32, depth=2)
@@ -25,12 +26,12 @@ EXPLODES = replace(SMALL, lr=1e3, width=32, depth=2)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     """Few samples."""
-    monkeypatch.setattr(live, "PACE", PACE)
+    monkeypatch.setattr(live, "EVAL_SETTINGS", EVAL_SETTINGS)
 
 
-def same(lane: live.Snapshot, other: live.Snapshot) -> bool:
+def same(lane: Snapshot, other: Snapshot) -> bool:
     """Whether both were trained and measured alike, bit for bit."""
-    pairs = list(zip(lane.checkpoints, other.checkpoints, strict=True))
+    pairs = list(zip(lane.evaluations, other.evaluations, strict=True))
     return lane.losses.equal(other.losses) and all(
         a.samples.equal(b.samples) and (a.step, a.ratio) == (b.step, b.ratio) for a, b in pairs
     )
@@ -48,7 +49,7 @@ def test_both_make_the_same_steps_and_each_is_what_it_would_be_alone(other):
     now = race.snapshot()
     assert now.step == 20
     for lane, run in zip(now.lanes, alone, strict=True):
-        assert [point.step for point in lane.checkpoints] == [0, 1, 8, 20]
+        assert [point.step for point in lane.evaluations] == [0, 1, 8, 20]
         assert len(lane.losses) == 20
         assert same(lane, run.snapshot())
     assert not now.lanes[0].losses.equal(now.lanes[1].losses)
@@ -72,7 +73,7 @@ def test_a_race_trains_in_the_worker_until_it_is_paused():
     now = race.snapshot()
     assert not now.running
     assert [len(lane.losses) for lane in now.lanes] == [now.step, now.step]
-    assert [lane.checkpoints[-1].step for lane in now.lanes] == [now.step, now.step]
+    assert [lane.evaluations[-1].step for lane in now.lanes] == [now.step, now.step]
 
 
 def test_the_predictors_are_those_of_the_lanes():
@@ -103,7 +104,7 @@ def test_where_one_explodes_both_stop_at_the_same_step(calm, place):
     alone = Run(calm)
     alone.advance(now.step)
     assert same(now.lanes[1 - place], alone.snapshot())  # set back where it had gone on, and nothing is left of that
-    assert now.lanes[place].checkpoints[-1].samples.isfinite().all()
+    assert now.lanes[place].evaluations[-1].samples.isfinite().all()
     for again in (race.start, lambda: race.advance(1)):
         again()
         assert not race.running
@@ -112,7 +113,7 @@ def test_where_one_explodes_both_stop_at_the_same_step(calm, place):
 
 @pytest.mark.parametrize("experiment", [SMALL, OTHERS[0]])
 def test_the_field_error_is_the_distance_from_the_exact_predictor(experiment, monkeypatch):
-    monkeypatch.setattr(live, "PACE", PACE._replace(samples=5000))
+    monkeypatch.setattr(live, "EVAL_SETTINGS", EVAL_SETTINGS._replace(samples=5000))
     race = Race(replace(experiment, lr=0.02), SMALL)
     race.advance(100)
     schedule, data, exact = experiment.noise_schedule(), experiment.data(), experiment.exact()
@@ -123,8 +124,8 @@ def test_the_field_error_is_the_distance_from_the_exact_predictor(experiment, mo
         times = torch.full((5000,), t)
         x = schedule.noised(data[torch.randint(len(data), (5000,), generator=generator)], eps, times)
         expected += (model(x, times) - exact(x, times)).square().sum(1).mean().item() / experiment.T
-    assert race.snapshot().lanes[0].checkpoints[-1].error == pytest.approx(expected**0.5, rel=0.1)
-    assert math.isnan(Run(SMALL).snapshot().checkpoints[-1].error)  # only races are measured
+    assert race.snapshot().lanes[0].evaluations[-1].error == pytest.approx(expected**0.5, rel=0.1)
+    assert math.isnan(Run(SMALL).snapshot().evaluations[-1].error)  # only races are measured
 
 
 @pytest.mark.parametrize("n", [0, 1, 300, 301, 1000])
@@ -230,7 +231,7 @@ def numbers(at: AppTest, name: str) -> list[str]:
 
 def test_nothing_is_computed_before_somebody_starts_it(monkeypatch):
     asked = []
-    monkeypatch.setattr(live.Link, "ask", lambda link, what, *more: asked.append(what))
+    monkeypatch.setattr(live.WorkerProcess, "ask", lambda link, what, *more: asked.append(what))
     at = opened()
     assert not begun(at) and asked == []
     assert [info.value for info in at.info] == [words("race.waits", first=NAMES[0], second=NAMES[1])]
@@ -263,8 +264,8 @@ def test_one_step_is_one_step_of_both():
     now = race_of(at).snapshot()
     assert numbers(at, "train.step") == ["3"]
     assert numbers(at, "train.loss") == [f"{lane.losses.mean():.3g}" for lane in now.lanes]
-    assert numbers(at, "train.quality") == [f"{lane.checkpoints[-1].ratio:.2f} ×" for lane in now.lanes]
-    assert numbers(at, "race.error") == [f"{lane.checkpoints[-1].error:.3g}" for lane in now.lanes]
+    assert numbers(at, "train.quality") == [f"{lane.evaluations[-1].ratio:.2f} ×" for lane in now.lanes]
+    assert numbers(at, "race.error") == [f"{lane.evaluations[-1].error:.3g}" for lane in now.lanes]
 
 
 def test_where_the_last_samples_were_not_measured_the_number_is_that_of_those_that_were(monkeypatch):
@@ -276,8 +277,8 @@ def test_where_the_last_samples_were_not_measured_the_number_is_that_of_those_th
 
     def unmeasured(race):
         now = snapshot(race)
-        point = [lane.checkpoints[-1]._replace(step=2, ratio=math.nan) for lane in now.lanes]
-        lanes = [lane._replace(checkpoints=(*lane.checkpoints, point[i])) for i, lane in enumerate(now.lanes)]
+        point = [lane.evaluations[-1]._replace(step=2, ratio=math.nan) for lane in now.lanes]
+        lanes = [lane._replace(evaluations=(*lane.evaluations, point[i])) for i, lane in enumerate(now.lanes)]
         return now._replace(lanes=tuple(lanes))
 
     monkeypatch.setattr(Race, "snapshot", unmeasured)
@@ -397,7 +398,7 @@ def test_what_went_wrong_on_the_server_is_said(monkeypatch):
     now = race_of(at).snapshot()
     monkeypatch.setattr(Race, "snapshot", lambda race: now._replace(lost=1234))
     assert [warning.value for warning in fine(at.run()).warning] == [words("live.lost", steps="1,234")]
-    problem = live.Trouble("live.no_memory", {})
+    problem = Trouble("live.no_memory", {})
     monkeypatch.setattr(Race, "snapshot", lambda race: now._replace(problem=problem))
     at = fine(at.run())
     assert not at.warning
@@ -406,8 +407,8 @@ def test_what_went_wrong_on_the_server_is_said(monkeypatch):
 
 def test_a_step_that_fails_is_said(monkeypatch):
     def fails(race, n, picture=True):
-        race._record.stop(live.Trouble("live.failed", {}))
-        raise live.Failed
+        race._record.stop(Trouble("live.failed", {}))
+        raise Failed
 
     at = opened()
     monkeypatch.setattr(Race, "advance", fails)

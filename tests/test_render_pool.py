@@ -190,7 +190,7 @@ def test_data_that_is_gone_ends_the_waiting(pool, monkeypatch):
     experiment = Experiment(dataset=one.key, T=10, points=150)
     del one  # its tab was closed
     for _ in range(2):
-        with pytest.raises(user_data.Gone):
+        with pytest.raises(user_data.DatasetNotFound):
             made(pool, partial(exact_scene, experiment), experiment)
 
 
@@ -232,7 +232,7 @@ def test_a_picture_that_has_cost_the_last_painter_is_given_up(closed, monkeypatc
 
 
 def test_data_that_nobody_has_is_a_sentence(pool):
-    with pytest.raises(user_data.Gone):
+    with pytest.raises(user_data.DatasetNotFound):
         made(pool, partial(user_data.find, "own-0123456789abcdef"))
 
 
@@ -356,7 +356,7 @@ def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_painter_ends_when_the_app_does():
-    one = worker_process.Link("toydiff.server.render_worker")
+    one = worker_process.WorkerProcess("toydiff.server.render_worker")
     one.start()
     wait_for(lambda: one.born)
     process = one._process
@@ -413,7 +413,7 @@ def test_a_picture_that_cannot_be_sent_is_a_sentence_and_not_the_films(pool, tmp
 
 
 def test_a_painter_that_has_nothing_to_do_comes_first(closed):
-    class Ready(worker_process.Link):
+    class Ready(worker_process.WorkerProcess):
         born = True
 
     busy, idle = Ready(), Ready()

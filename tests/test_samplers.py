@@ -10,7 +10,7 @@ import torch
 
 from toydiff.data.points import DATASETS
 from toydiff.diffusion import exact
-from toydiff.diffusion.samplers import SAMPLERS, WAYS, DPMSolver2M, ddim, ddpm, heun, quiet_end, reverse
+from toydiff.diffusion.samplers import SAMPLERS, WAYS, DPMSolver2M, ddim, ddpm, heun, no_final_noise, reverse
 from toydiff.diffusion.schedules import SCHEDULES, Schedule
 from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import spread
@@ -179,7 +179,7 @@ def test_the_last_step_adds_no_noise(schedule):
 def test_a_quiet_end_changes_nothing_but_the_noise_of_the_last_step(name):
     schedule = SCHEDULES["cosine"](20)
     x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
-    usual, quiet = deepcopy(SAMPLERS[name]), deepcopy(quiet_end(SAMPLERS[name]))
+    usual, quiet = deepcopy(SAMPLERS[name]), deepcopy(no_final_noise(SAMPLERS[name]))
     for t, s in ((20, 15), (15, 1), (1, 0)):
         step, other = usual(model, schedule, x, t, s), quiet(model, schedule, x, t, s)
         assert torch.equal(step.mean, other.mean) and torch.equal(step.x0, other.x0)
@@ -293,7 +293,7 @@ def test_a_seed_gives_one_run_and_leaves_the_global_seed_alone():
 
 
 @everyone
-@pytest.mark.parametrize("wrap", [lambda sampler: sampler, quiet_end], ids=["as it is", "quiet end"])
+@pytest.mark.parametrize("wrap", [lambda sampler: sampler, no_final_noise], ids=["as it is", "quiet end"])
 def test_two_runs_at_once_do_not_disturb_each_other(name, wrap):
     schedule, sampler = SCHEDULES["cosine"](20), wrap(SAMPLERS[name])
     x = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))

@@ -76,12 +76,12 @@ def test_a_tab_that_is_loaded_again_before_it_has_heard_of_it_finds_what_it_had_
 def test_what_was_done_before_the_tab_was_recognized_is_kept(room, page, kept):
     old, new = room.enter("a"), room.enter("b")
     old.run, old.page, new.page = Training(), page, "reverse"
-    old.brought, new.brought = {"old": 1, "both": 1}, {"both": 2, "new": 2}
+    old.user_data, new.user_data = {"old": 1, "both": 1}, {"both": 2, "new": 2}
     old.kept, new.kept = {"old": 1, "both": 1}, {"both": 2, "new": 2}
     old.shown, new.shown = {"old": 1, "both": 1}, {"both": 2, "new": 2}
     old.teacher = True
     assert room.come_back(old.key, new) is old
-    assert old.brought == {"old": 1, "both": 2, "new": 2}
+    assert old.user_data == {"old": 1, "both": 2, "new": 2}
     assert old.kept == {"old": 1, "both": 1, "new": 2}
     assert old.shown.keys() == kept
     assert old.shown["both"] == 2
@@ -92,11 +92,11 @@ def test_what_was_done_before_the_tab_was_recognized_is_kept(room, page, kept):
 
 def test_a_training_that_was_begun_before_the_tab_was_recognized_goes_on(room):
     old, new = room.enter("a"), room.enter("b")
-    new.run, old.brought = Training(), {"own": 1}
+    new.run, old.user_data = Training(), {"own": 1}
     assert room.come_back(old.key, new) is None
     assert new.visit == "b"
     assert new.run is not None
-    assert new.brought == {"own": 1}
+    assert new.user_data == {"own": 1}
     assert room.come_back(old.key, new) is None  # it has made room
 
 
@@ -125,7 +125,7 @@ def test_what_nobody_comes_back_for_is_freed(room, online, clock):
     online.add("a")
     session = room.enter("a")
     session.run = run = Training()
-    session.races["race"], session.brought["own"] = Training(), "data"
+    session.races["race"], session.user_data["own"] = Training(), "data"
     gone = weakref.ref(session)
     online.clear()
     room.look()
@@ -146,12 +146,12 @@ def test_what_nobody_comes_back_for_is_freed(room, online, clock):
 
 def test_it_is_emptied_even_if_streamlit_holds_it(room, online, clock):
     session = room.enter("a")
-    session.run, session.races["race"], session.brought["own"] = Training(), Training(), "data"
+    session.run, session.races["race"], session.user_data["own"] = Training(), Training(), "data"
     room.look()
     clock[0] += FREED_AFTER + 1
     room.look()
     assert not list(session.trainings())
-    assert not session.brought
+    assert not session.user_data
 
 
 def test_who_comes_back_in_time_is_not_freed_later(room, online, clock):

@@ -232,7 +232,7 @@ def test_the_table_has_a_line_for_each_student(room, train):
     assert column(at, "state") == [words(f"teacher.{name}") for name in ("stands", "stands", "exploded", "watches")]
     assert column(at, "step")[:2] == [3, 2]
     good = column(at, "good")
-    assert good[0] == f"{a.run.snapshot().checkpoints[-1].ratio:,.2f} ×"
+    assert good[0] == f"{a.run.snapshot().evaluations[-1].ratio:,.2f} ×"
     assert good[1].count("×") == 2
     assert good[3] == ""
     labels = {metric.label: metric.value for metric in at.metric}
@@ -245,18 +245,18 @@ def test_images_are_told_by_the_page_that_shows_them(room, train):
     session = room.enter("a")
     session.page, session.run = "images", train(Run(SMALL), steps=3)
     session.image_runs[IMAGES] = run = train(ImageRun(IMAGES, IMAGES.images()), steps=1)
-    share = run.snapshot().checkpoints[-1].ratio
-    line = teacher._row(1, session, teacher.Pace())
+    share = run.snapshot().evaluations[-1].ratio
+    line = teacher._row(1, session, teacher.StepRates())
     assert (line["data"], line["step"], line["good"]) == (words("names.digits"), 1, f"{share:.0%}")
     session.page = "train"
-    assert teacher._row(1, session, teacher.Pace())["step"] == 3
+    assert teacher._row(1, session, teacher.StepRates())["step"] == 3
 
 
 def test_what_trains_now_comes_first(room, train):
     session = room.enter("a")
     session.page, session.run = "train", train(Run(SMALL), steps=3)
     session.races["time"] = train(Race(SMALL, SMALL), running=True)
-    line = teacher._row(1, session, teacher.Pace())
+    line = teacher._row(1, session, teacher.StepRates())
     assert line["state"] == words("teacher.trains")
     assert "|" in line["good"]
 
@@ -267,7 +267,7 @@ def test_the_name_of_somebodys_data_is_text(room, train, monkeypatch):
     session.page, session.run = "train", train(Run(replace(SMALL, dataset=one.key)), steps=1)
     assert column(open_page("teacher", WORD), "data") == [one.name]
     monkeypatch.setattr(user_data, "_held", {})  # as if it were gone
-    assert teacher._row(1, session, teacher.Pace())["data"] == words("teacher.own")
+    assert teacher._row(1, session, teacher.StepRates())["data"] == words("teacher.own")
 
 
 def test_who_has_the_word_is_not_one_of_the_class(room):
@@ -283,7 +283,7 @@ def test_places(room, train):
     a, b = room.enter("a"), room.enter("b")
     assert room.sit_down(a)
     a.run = train(Run(SMALL), running=True)
-    now = teacher.numbers(teacher.Pace())
+    now = teacher.numbers(teacher.StepRates())
     assert (now.here, now.training, now.places) == (2, 1, room.limits.trainees - 1)
     assert now.memory is None or now.memory > 10
     del b
@@ -297,20 +297,20 @@ class Steps:
 
 
 def test_the_pace_is_measured_between_two_looks():
-    pace, a, b = teacher.Pace(), Steps(100), Steps(0)
-    pace.look([a], 10.0)
-    assert (pace.of(a), pace.total) == (None, 0)
+    rates, a, b = teacher.StepRates(), Steps(100), Steps(0)
+    rates.look([a], 10.0)
+    assert (rates.of(a), rates.total) == (None, 0)
     a.step = 150
-    pace.look([a, b], 12.0)
-    assert (pace.of(a), pace.of(b), pace.total) == (25.0, None, 25.0)
+    rates.look([a, b], 12.0)
+    assert (rates.of(a), rates.of(b), rates.total) == (25.0, None, 25.0)
     a.step, b.step = 1000, 1000
-    pace.look([a, b], 12.5)  # too soon
-    assert (pace.of(a), pace.of(b)) == (25.0, None)
-    pace.look([a, b], 14.0)
-    assert (pace.of(a), pace.of(b), pace.total) == (425.0, 500.0, 925.0)
+    rates.look([a, b], 12.5)  # too soon
+    assert (rates.of(a), rates.of(b)) == (25.0, None)
+    rates.look([a, b], 14.0)
+    assert (rates.of(a), rates.of(b), rates.total) == (425.0, 500.0, 925.0)
     a.step = 900  # it went back to what was saved
-    pace.look([a], 16.0)
-    assert (pace.of(a), pace.of(b), pace.total) == (0.0, None, 0.0)
+    rates.look([a], 16.0)
+    assert (rates.of(a), rates.of(b), rates.total) == (0.0, None, 0.0)
 
 
 # ---------------------------------------------------------------- everybody listens
@@ -341,7 +341,7 @@ def test_who_comes_back_to_a_training_meanwhile_stops_too(room, train):
     teacher.keep_paused()
     assert not late.run.running
     late.run.pause()
-    teacher.let_go()
+    teacher.resume_all()
     assert late.run.running
 
 
@@ -351,7 +351,7 @@ def test_a_training_that_was_thrown_away_stays_so(room, train):
     teacher.pause_everybody()
     old.pause()
     session.run = fresh = train(Run(SMALL))
-    teacher.let_go()
+    teacher.resume_all()
     assert not old.running
     assert not fresh.running
 
@@ -371,7 +371,7 @@ def test_a_lesson_says_it_and_its_buttons_are_off(room):
     assert at.button(key="one").disabled
     assert words("room.held") in said(at)
     assert not at.session_state["session"].run.running
-    teacher.let_go()
+    teacher.resume_all()
     assert not fine(at.run()).button(key="go").disabled
     assert words("room.held") not in said(at)
 

@@ -11,29 +11,29 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.test_live import PACE, ROOT, SMALL
+from tests.test_live import EVAL_SETTINGS, ROOT, SMALL
 from toydiff.experiments.experiment import CHOICES, Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import scheduler, trained_network, training_job, transport
 from toydiff.server.limits import limits
-from toydiff.server.scheduler import Workshop, trouble
-from toydiff.server.snapshots import Checkpoint, Record, Snapshot, Trouble, Update
-from toydiff.server.trained_network import Order, Pace
-from toydiff.server.training_job import Job
+from toydiff.server.scheduler import Scheduler, trouble
+from toydiff.server.snapshots import Evaluation, Record, Snapshot, Trouble, Update
+from toydiff.server.trained_network import EvalSettings, JobSpec
+from toydiff.server.training_job import TrainingJob
 
 SLOW = Experiment(points=100, T=10, width=128, depth=4, batch=512, particles=16)
 OTHERS = [replace(SMALL, **{field: name}) for field in ("network", "target") for name in CHOICES[field][1:]]
 
 
-def order(*experiments: Experiment, pace: Pace = PACE) -> Order:
-    return Order(experiments or (SMALL,), pace, compared=len(experiments) > 1)
+def order(*experiments: Experiment, settings: EvalSettings = EVAL_SETTINGS) -> JobSpec:
+    return JobSpec(experiments or (SMALL,), settings, compared=len(experiments) > 1)
 
 
 class Watched:
     """A job with what a page would see of it."""
 
-    def __init__(self, what: Order) -> None:
-        self.job, self.record = Job(what), Record(len(what.experiments))
+    def __init__(self, what: JobSpec) -> None:
+        self.job, self.record = TrainingJob(what), Record(len(what.experiments))
         self.settle()
 
     def settle(self) -> tuple[Snapshot, ...]:
@@ -51,7 +51,7 @@ class Watched:
         return self.settle()[0]
 
 
-def run_for(job: Job, steps: int) -> None:
+def run_for(job: TrainingJob, steps: int) -> None:
     """A running job, slice by slice, until it has made so many steps more."""
     end = job.step + steps
     while job.step < end and job.wants:
@@ -80,8 +80,8 @@ def test_slices_of_any_length_give_the_same_training_and_the_same_pictures():
     for one in (whole, pieces, slices):
         now = one.settle()[0]
         assert now.losses.equal(trainer.losses)
-        assert now.checkpoints[-1].samples.equal(whole.look()[0].checkpoints[-1].samples)
-        assert now.checkpoints[-1].ratio == whole.look()[0].checkpoints[-1].ratio
+        assert now.evaluations[-1].samples.equal(whole.look()[0].evaluations[-1].samples)
+        assert now.evaluations[-1].ratio == whole.look()[0].evaluations[-1].ratio
 
 
 def test_a_picture_is_the_run_of_the_experiment_and_can_be_interrupted_anywhere():
@@ -95,24 +95,24 @@ def test_a_picture_is_the_run_of_the_experiment_and_can_be_interrupted_anywhere(
     trainer = SMALL.trainer()
     trainer.advance(20)
     film = SMALL.reverse(trainer.predictor, "ddpm")  # as another page shows it
-    assert watched.look()[0].checkpoints[-1].samples.equal(film.end)
+    assert watched.look()[0].evaluations[-1].samples.equal(film.end)
 
 
 def test_equal_experiments_share_the_picture_of_the_untrained_network():
     first = Watched(order())
-    again = Job(order())
+    again = TrainingJob(order())
     again.work(0.0)
     again.work(0.0)  # none of the steps of its run
     assert again.settled
-    assert again.update().fresh[0][0].samples.equal(first.look()[0].checkpoints[0].samples)
+    assert again.update().fresh[0][0].samples.equal(first.look()[0].evaluations[0].samples)
 
 
 def test_checkpoints_come_by_themselves():
-    watched = Watched(order(pace=PACE._replace(refresh=0.01)))
+    watched = Watched(order(settings=EVAL_SETTINGS._replace(refresh=0.01)))
     watched.job.start()
-    while len(watched.look()[0].checkpoints) < 5:
+    while len(watched.look()[0].evaluations) < 5:
         watched.job.work()
-    steps = [point.step for point in watched.look()[0].checkpoints]
+    steps = [point.step for point in watched.look()[0].evaluations]
     assert steps == sorted(set(steps))
 
 
@@ -120,7 +120,7 @@ def test_checkpoints_come_by_themselves():
 def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(training_job, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    watched = Watched(order(pace=PACE._replace(refresh=0.1)))
+    watched = Watched(order(settings=EVAL_SETTINGS._replace(refresh=0.1)))
     watched.job.start()
     watched.job.company = company
     bite, seconds = watched.job._bite, {True: 0.0, False: 0.0}  # of pictures, and of training
@@ -142,7 +142,7 @@ def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkey
 def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(training_job, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    alone, one = (Watched(order(pace=PACE._replace(refresh=0.05))) for _ in range(2))
+    alone, one = (Watched(order(settings=EVAL_SETTINGS._replace(refresh=0.05))) for _ in range(2))
     bite = one.job._bite
 
     def bitten() -> None:
@@ -156,15 +156,15 @@ def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypat
         one.job.work(0.001)
     one.job.stop()
     seen = one.settle()[0]
-    measured = [point for point in seen.checkpoints if not math.isnan(point.ratio)]
-    assert [point.step for point in measured[:2]] == [point.step for point in seen.checkpoints[:2]]
+    measured = [point for point in seen.evaluations if not math.isnan(point.ratio)]
+    assert [point.step for point in measured[:2]] == [point.step for point in seen.evaluations[:2]]
     assert 3 < len(measured) < 8
     cost = 0.002 * 2 * SMALL.T  # both runs of a picture that is measured
     assert all(b.seconds - a.seconds > training_job.RARER * cost for a, b in pairwise(measured[1:]))
     assert seen.ratio == measured[-1].ratio
-    assert math.isnan(seen.checkpoints[2].ratio)
-    for point in seen.checkpoints[1:4]:
-        other = alone.advance(point.step - alone.job.step).checkpoints[-1]
+    assert math.isnan(seen.evaluations[2].ratio)
+    for point in seen.evaluations[1:4]:
+        other = alone.advance(point.step - alone.job.step).evaluations[-1]
         assert other.samples.equal(point.samples)
         assert other.ratio == point.ratio or math.isnan(point.ratio)
 
@@ -174,7 +174,7 @@ def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_t
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(training_job, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(trained_network, "_untrained", {})
-    new = Job(order())
+    new = TrainingJob(order())
     bite = new._bite
 
     def bitten() -> None:
@@ -190,31 +190,31 @@ def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_t
 
 
 def test_checkpoints_are_thinned_and_both_ends_are_kept():
-    watched = Watched(order(pace=PACE._replace(checkpoints=6)))
+    watched = Watched(order(settings=EVAL_SETTINGS._replace(evaluations=6)))
     for step in range(1, 41):
-        steps = [point.step for point in watched.advance(1).checkpoints]
+        steps = [point.step for point in watched.advance(1).evaluations]
         assert len(steps) <= 6
         assert steps == sorted(set(steps))
         assert (steps[0], steps[-1]) == (0, step)
     assert len(steps) >= 4
     watched.job.pause()
-    assert [point.step for point in watched.settle()[0].checkpoints] == steps  # no step, no new picture
+    assert [point.step for point in watched.settle()[0].evaluations] == steps  # no step, no new picture
 
 
 def test_snapshots_taken_while_it_trains_fit_together():
-    watched = Watched(order(pace=PACE._replace(refresh=0.01)))
+    watched = Watched(order(settings=EVAL_SETTINGS._replace(refresh=0.01)))
     watched.job.start()
     before = watched.look()[0]
     for _ in range(30):
         watched.job.work(0.004)
         now = watched.look()[0]
-        steps = [point.step for point in now.checkpoints]
+        steps = [point.step for point in now.evaluations]
         assert len(now.losses) == now.step >= before.step
         assert now.losses.isfinite().all()
         assert now.losses[: before.step].equal(before.losses)
         assert steps == sorted(set(steps))
         assert steps[-1] <= now.step
-        assert now.checkpoints[-1].seconds <= now.seconds + 1e-9
+        assert now.evaluations[-1].seconds <= now.seconds + 1e-9
         before = now
 
 
@@ -225,7 +225,7 @@ def test_a_pause_ends_what_was_asked_for_and_makes_a_picture():
     watched.job.pause()
     now = watched.settle()[0]
     assert 0 < now.step < 1000
-    assert now.checkpoints[-1].step == now.step
+    assert now.evaluations[-1].step == now.step
     assert not watched.job.wants
 
 
@@ -245,8 +245,8 @@ def test_an_explosion_ends_it_for_good(picture):
     watched = Watched(order(replace(SMALL, lr=1e3, width=32, depth=2)))
     now = watched.advance(30, picture)
     assert now.diverged_at == now.step - 1 < 29
-    assert (now.checkpoints[-1].step == now.step) == picture
-    assert now.checkpoints[-1].samples.isfinite().all()
+    assert (now.evaluations[-1].step == now.step) == picture
+    assert now.evaluations[-1].samples.isfinite().all()
     watched.job.start()
     assert not watched.job.running
     assert watched.advance(1).step == now.step
@@ -258,7 +258,7 @@ def test_who_sees_that_it_has_exploded_finds_the_last_picture():
     while watched.look()[0].running:
         watched.job.work(0.0)
     now = watched.look()[0]
-    assert now.checkpoints[-1].step == now.step == now.diverged_at + 1
+    assert now.evaluations[-1].step == now.step == now.diverged_at + 1
 
 
 def test_large_networks_are_asked_for_few_steps_at_a_time():
@@ -288,7 +288,7 @@ def test_a_lane_that_fails_leaves_all_at_the_same_step(place, monkeypatch):
     experiments = [SMALL, OTHERS[0]]
     watched = Watched(order(*experiments))
     watched.advance(5)
-    trainer = watched.job._lanes[place].trainer
+    trainer = watched.job._nets[place].trainer
     once = trainer._one_step
 
     def fails():
@@ -301,7 +301,7 @@ def test_a_lane_that_fails_leaves_all_at_the_same_step(place, monkeypatch):
     with pytest.raises(torch.OutOfMemoryError):
         watched.job.work()
     watched.job.fail(Trouble("live.no_gpu_memory", {}))
-    steps = {lane.trainer.step for lane in watched.job._lanes}
+    steps = {lane.trainer.step for lane in watched.job._nets}
     assert steps == {5} if place == 0 else steps == {8}
     for lane, experiment in zip(watched.look(), experiments, strict=True):
         alone = experiment.trainer()
@@ -321,30 +321,30 @@ def test_a_saved_training_goes_on_as_if_nothing_had_been(experiments):
     watched.advance(20)
     expected = watched.look()
 
-    job = Job(order(*experiments)._replace(saved=saved._replace(losses=before.losses(saved.step))))
+    job = TrainingJob(order(*experiments)._replace(saved=saved._replace(losses=before.losses(saved.step))))
     assert job.step == 30
     assert not job.wants
     before.cut(saved.step, saved.seconds)
     assert [len(lane.losses) for lane in before.now[1]] == [30] * len(experiments)
-    assert [point.step for point in before.now[1][0].checkpoints] == [0, 30]
+    assert [point.step for point in before.now[1][0].evaluations] == [0, 30]
     job.advance(20)
     while not job.settled:
         job.work()
     before.apply(job.update())
     for lane, other in zip(before.now[1], expected, strict=True):
         assert lane.losses.equal(other.losses)
-        assert [point.step for point in lane.checkpoints] == [0, 30, 50]
-        assert lane.checkpoints[-1].samples.equal(other.checkpoints[-1].samples)
+        assert [point.step for point in lane.evaluations] == [0, 30, 50]
+        assert lane.evaluations[-1].samples.equal(other.evaluations[-1].samples)
 
 
 def test_an_untrained_network_is_saved_as_nothing():
     saved = Watched(order()).job.save()
     assert saved.states is None
-    assert Job(order()._replace(saved=saved)).step == 0
+    assert TrainingJob(order()._replace(saved=saved)).step == 0
 
 
 def test_it_is_saved_after_so_many_seconds_of_training():
-    job = Watched(order(pace=PACE._replace(save=0.05))).job
+    job = Watched(order(settings=EVAL_SETTINGS._replace(save=0.05))).job
     job.save()
     assert not job.due
     job.start()
@@ -356,7 +356,7 @@ def test_it_is_saved_after_so_many_seconds_of_training():
 
 def test_a_cut_record_leaves_old_snapshots_alone():
     record = Record(1)
-    point = Checkpoint(0, 0.0, torch.zeros(1, 2), 1.0, math.nan)
+    point = Evaluation(0, 0.0, torch.zeros(1, 2), 1.0, math.nan)
     record.apply(Update(0, 3, 1.0, 1.0, True, (None,), 0, (torch.arange(3.0),), (0,), ((point,),), None))
     (old,) = record.now[1]
     record.cut(1, 0.5)
@@ -368,7 +368,7 @@ def test_a_cut_record_leaves_old_snapshots_alone():
 # ---------------------------------------------------------------- turns
 
 
-def shares(shop: Workshop, turns: int) -> dict[int, float]:
+def shares(shop: Scheduler, turns: int) -> dict[int, float]:
     """The seconds of work that each job had."""
     before = {key: job.used for key, job in shop.jobs.items()}
     for _ in range(turns):
@@ -378,8 +378,8 @@ def shares(shop: Workshop, turns: int) -> dict[int, float]:
     return {key: job.used - before[key] for key, job in shop.jobs.items()}
 
 
-def busy(*experiments: Experiment) -> Workshop:
-    shop = Workshop()
+def busy(*experiments: Experiment) -> Scheduler:
+    shop = Scheduler()
     for key, experiment in enumerate(experiments):
         job = shop.add(key, order(experiment))
         while not job.settled:
@@ -447,7 +447,7 @@ def test_an_error_ends_one_training_and_no_other(caplog, monkeypatch):
     def fails(n: int) -> None:
         raise MemoryError("too little")
 
-    monkeypatch.setattr(shop.jobs[0]._lanes[0].trainer, "advance", fails)
+    monkeypatch.setattr(shop.jobs[0]._nets[0].trainer, "advance", fails)
     with caplog.at_level(logging.ERROR):
         shares(shop, 4)
     broken, sound = shop.jobs[0], shop.jobs[1]
@@ -489,10 +489,12 @@ def test_memory_that_cannot_be_had_is_called_so():
 def test_images_are_held_once_for_a_whole_class():
     experiment = ImageExperiment(T=10, batch=8, n=60)
     jobs = [
-        Job(Order((experiment,), PACE, images=transport.unpacked(transport.packed(experiment.images()))))
+        TrainingJob(
+            JobSpec((experiment,), EVAL_SETTINGS, images=transport.unpacked(transport.packed(experiment.images())))
+        )
         for _ in range(2)
     ]
-    first, second = (job._lanes[0].trainer.data for job in jobs)
+    first, second = (job._nets[0].trainer.data for job in jobs)
     assert first is second
 
 
@@ -503,8 +505,8 @@ def test_threads_are_as_many_for_every_step_of_images_and_one_for_points(monkeyp
     )  # a GPU needs one, to give it its orders
     monkeypatch.setattr(scheduler, "_use", used.append)
     experiment = ImageExperiment(T=10, batch=8, n=60, data="two-pixel")
-    shop = Workshop()
-    shop.add(0, Order((experiment,), PACE, images=experiment.images()))
+    shop = Scheduler()
+    shop.add(0, JobSpec((experiment,), EVAL_SETTINGS, images=experiment.images()))
     shop.add(1, order())
     for key in (0, 1):
         shop.work(key)

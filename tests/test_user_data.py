@@ -37,7 +37,7 @@ def test_equal_data_has_one_key_and_other_data_another():
 def test_who_lets_go_of_it_lets_it_go():
     key = user_data.keep("mine", cloud(2)).key
     gc.collect()
-    with pytest.raises(user_data.Gone, match="lesson file"):
+    with pytest.raises(user_data.DatasetNotFound, match="lesson file"):
         user_data.find(key)
 
 

@@ -22,7 +22,7 @@ KEY = re.compile(r"own-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, eq=False)
-class Own:
+class UserDataset:
     """A set like those of DATASETS and IMAGES: called with n and a seed, it gives n of what it has, or all."""
 
     key: str
@@ -50,15 +50,15 @@ class Own:
         return self.data if isinstance(self.data, Tensor) else self.data.x
 
 
-class Gone(ValueError):  # noqa: N818
+class DatasetNotFound(ValueError):  # noqa: N818
     """Nobody on this server holds that data any more, or it never was here."""
 
 
-_held: WeakValueDictionary[str, Own] = WeakValueDictionary()
+_held: WeakValueDictionary[str, UserDataset] = WeakValueDictionary()
 _lock = Lock()
 
 
-def keep(name: str, data: Tensor | Images) -> Own:
+def keep(name: str, data: Tensor | Images) -> UserDataset:
     """The data under its key. It can be found as long as somebody keeps what this returns."""
     name = shown(name)
     x, scale = (data, "") if isinstance(data, Tensor) else (data.x, f"{data.mean} {data.scale}")
@@ -66,14 +66,14 @@ def keep(name: str, data: Tensor | Images) -> Own:
     content.update(x.contiguous().numpy().data)
     key = f"own-{content.hexdigest()}"
     with _lock:
-        return _held.setdefault(key, Own(key, name, data))
+        return _held.setdefault(key, UserDataset(key, name, data))
 
 
-def find(key: str) -> Own:
-    """What is kept under a key. Gone, with a sentence, if it is not here."""
+def find(key: str) -> UserDataset:
+    """What is kept under a key. DatasetNotFound, with a sentence, if it is not here."""
     found = _held.get(key)
     if found is None:
-        raise Gone(words("problems.gone"))
+        raise DatasetNotFound(words("problems.gone"))
     return found
 
 

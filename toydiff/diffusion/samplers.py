@@ -89,7 +89,7 @@ class DPMSolver2M:
         return Step(schedule.noised(ahead, schedule.eps(x, ahead, t), s), torch.zeros(()), x0)
 
 
-def quiet_end(sampler: Sampler) -> Sampler:
+def no_final_noise(sampler: Sampler) -> Sampler:
     """The same sampler, but its last step, at s = 0, adds no noise."""
     return partial(_quiet, sampler)
 
@@ -140,11 +140,13 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-class Way(NamedTuple):
+class SamplerSpec(NamedTuple):
     """One way down from noise, as menus offer it: a sampler, and how much of its noise is used."""
 
     sampler: Sampler
     noise: float = 1.0
 
 
-WAYS: dict[str, Way] = {"mean-only": Way(ddpm, noise=0.0)} | {name: Way(s) for name, s in SAMPLERS.items()}
+WAYS: dict[str, SamplerSpec] = {"mean-only": SamplerSpec(ddpm, noise=0.0)} | {
+    name: SamplerSpec(s) for name, s in SAMPLERS.items()
+}

@@ -29,7 +29,7 @@ TILE = 96  # pixels of a picture in the strip, at least
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
+class Interpolation:
     """From one x_T to another: noises at PLACES shares of the way, and the images that DDIM makes of them. Along the
     arc, and along the straight line."""
 
@@ -63,12 +63,12 @@ def start_of(experiment: ImageExperiment, model: Model, x: Tensor) -> tuple[Tens
     return last.x, off.square().mean().sqrt().item()
 
 
-def way(experiment: ImageExperiment, model: Model, a: Tensor, b: Tensor) -> Way:
+def way(experiment: ImageExperiment, model: Model, a: Tensor, b: Tensor) -> Interpolation:
     """From x_T = a to x_T = b, both (C, H, W)."""
     share = torch.linspace(0, 1, PLACES)
     arc, straight = slerp(a, b, share), lerp(a, b, share)
     of_arc, of_straight = ddim(experiment, model, torch.cat([arc, straight])).end.split(PLACES)
-    return Way(share, arc, straight, of_arc, of_straight, angle(a, b))
+    return Interpolation(share, arc, straight, of_arc, of_straight, angle(a, b))
 
 
 def starts(experiment: ImageExperiment, images: Images, model: Model, made_by: str, n: int) -> tuple[Scene, Tensor]:
@@ -80,13 +80,13 @@ def starts(experiment: ImageExperiment, images: Images, model: Model, made_by: s
 
 def walked(
     experiment: ImageExperiment, images: Images, model: Model, made_by: str, a: Tensor, b: Tensor
-) -> tuple[Way, Scene]:
+) -> tuple[Interpolation, Scene]:
     """The way from x_T = a to x_T = b, and its film."""
     found = way(experiment, model, a, b)
     return found, way_scene(experiment, images, found, made_by)
 
 
-def way_scene(experiment: ImageExperiment, images: Images, walked: Way, made_by: str) -> Scene:
+def way_scene(experiment: ImageExperiment, images: Images, walked: Interpolation, made_by: str) -> Scene:
     """The frames are places on the way: the noise on the arc, its image, and the image of the straight line."""
     percent = (100 * walked.share).round().long()
     typical = math.sqrt(walked.arc[0].numel())

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from toydiff.diffusion.exact import Model
-from toydiff.diffusion.samplers import SAMPLERS, WAYS, Way, ddim, quiet_end
+from toydiff.diffusion.samplers import SAMPLERS, WAYS, SamplerSpec, ddim, no_final_noise
 from toydiff.diffusion.schedules import Schedule
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.charts import BLUE, GRAY, ORANGE
@@ -103,7 +103,7 @@ class Bench:
         """Remember what was measured."""
         self._costs[cost.way, cost.steps] = cost
 
-    def run(self, way: Way, steps: int) -> tuple[Trajectory, int, float]:
+    def run(self, way: SamplerSpec, steps: int) -> tuple[Trajectory, int, float]:
         """A run of SAMPLES particles, how often it called the network, and the seconds that it took."""
         calls = 0
 
@@ -191,14 +191,14 @@ def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> 
     steps = min(FEW, experiment.T)
     variance, title = SAMPLERS[switches.variance], words(f"names.{switches.variance}")
     if not switches.noisy_end:
-        variance, title = quiet_end(variance), words("cost.quiet", name=title)
+        variance, title = no_final_noise(variance), words("cost.quiet", name=title)
     ways = (
-        (words("names.ddpm"), words("formulas.ddpm"), Way(SAMPLERS["ddpm"])),
-        (title, words(f"formulas.{switches.variance}"), Way(variance)),
+        (words("names.ddpm"), words("formulas.ddpm"), SamplerSpec(SAMPLERS["ddpm"])),
+        (title, words(f"formulas.{switches.variance}"), SamplerSpec(variance)),
         (
             words("cost.ddim", eta=f"{switches.eta:.2f}"),
             words("formulas.ddim-half" if switches.eta else "formulas.ddim"),
-            Way(partial(ddim, eta=switches.eta)),
+            SamplerSpec(partial(ddim, eta=switches.eta)),
         ),
     )
     panels, away = [], []

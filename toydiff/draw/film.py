@@ -64,7 +64,7 @@ def images(
         room = SIDE - 27 - 9.1 * max(len(_clock(scene, tick)) for tick in ticks)
         sheet.write(x + 9, top + 22, panel.title, 12.5, room, weight="bold")
         sheet.write(x + 9, top + 7, panel.formula, 10, SIDE - 18, color=sheet.theme.faint)
-        moving.append((panel, _Cloud(sheet.stage(x, floor, scene), scene, panel, sheet.theme), x))
+        moving.append((panel, _Cloud(sheet.axes(x, floor, scene), scene, panel, sheet.theme), x))
 
     sheet.canvas.draw()  # what stands still, once: all that moves is empty yet
     still = sheet.canvas.copy_from_bbox(sheet.figure.bbox)
@@ -142,7 +142,7 @@ class _Sheet:
         card.set(transform=self.points, zorder=-1, facecolor=self.theme.paper, edgecolor=self.theme.axis, linewidth=0.8)
         self.figure.add_artist(card)
 
-    def stage(self, x: float, y: float, scene: Scene) -> Axes:
+    def axes(self, x: float, y: float, scene: Scene) -> Axes:
         """What a panel of points has on its card: a faint grid, and the data as a ghost."""
         theme, r = self.theme, scene.half_width
         box = (x / self.width, y / self.height, SIDE / self.width, SIDE / self.height)

@@ -128,7 +128,7 @@ def digit_counts(counts: Sequence[int], title: str) -> go.Figure:
     return figure.update_layout(title_text=title, title_font_size=15, height=210, margin=margin, showlegend=False)
 
 
-def apart(x: Tensor, y: Tensor) -> Tensor:
+def distances(x: Tensor, y: Tensor) -> Tensor:
     """(B,): the length of the difference of images x (B, C, H, W) and y (the same, or one image)."""
     return (x - y).flatten(1).norm(dim=1)
 

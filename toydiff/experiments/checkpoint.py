@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from toydiff.data import user_data
 from toydiff.data.images import MAX_IMAGES, Images
 from toydiff.data.points import MAX_POINTS, MIN_POINTS
-from toydiff.data.user_data import Own
+from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.training import Trainer
 from toydiff.experiments.experiment import Experiment
@@ -46,7 +46,7 @@ class Checkpoint:
     experiment: Lesson
     shape: tuple[int, ...]  # of what was trained: (2,), or (C, H, W)
     state: dict[str, Any] | None  # of a Trainer; None: nothing was trained
-    data: Own | None  # somebody's own; the experiment finds it for as long as this, or a copy of it, is held
+    data: UserDataset | None  # somebody's own; the experiment finds it for as long as this, or a copy of it, is held
 
     def trainer(self, images: Images | None = None, device: torch.device | str = "cpu", **options: bool) -> Trainer:
         """The training, ready to go on; arguments as for `ImageExperiment.trainer`, for images only."""
@@ -91,8 +91,8 @@ def load(path: Path) -> Checkpoint:
 
 def pack(trainer: Trainer | None, experiment: Lesson) -> bytes:
     """The content of the file; without a trainer, of a lesson in which nothing was trained. Somebody's own data is in
-    it too. own.Gone if that is not here."""
-    key = getattr(experiment, experiment.brought)
+    it too. DatasetNotFound if that is not here."""
+    key = getattr(experiment, experiment.user_field)
     data = user_data.find(key) if user_data.is_key(key) else None
     header: dict[str, Any] = {
         "version": VERSION,
@@ -133,7 +133,7 @@ def unpack(content: bytes, name: str) -> Checkpoint:
         else:
             shape = tuple(header["shape"])
             state = _state(tensors, experiment, shape, header["step"], header["diverged_at"])
-    except user_data.Gone:
+    except user_data.DatasetNotFound:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(words("cli.no_fit", file=name)) from error
@@ -197,9 +197,9 @@ def _model(experiment: Lesson, shape: tuple[int, ...]) -> nn.Module:
     return experiment.model()
 
 
-def _data(x: Tensor | None, experiment: Lesson, header: dict[str, Any] | None) -> Own | None:
+def _data(x: Tensor | None, experiment: Lesson, header: dict[str, Any] | None) -> UserDataset | None:
     """Somebody's own data, if the experiment is about such. ValueError if that is missing, or is none."""
-    key = getattr(experiment, experiment.brought)
+    key = getattr(experiment, experiment.user_field)
     if not user_data.is_key(key):
         if x is not None:
             raise ValueError("data that nobody asked for")

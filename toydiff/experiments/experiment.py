@@ -14,7 +14,7 @@ from toydiff.data import user_data
 from toydiff.data.points import DATASETS, MAX_POINTS, MIN_POINTS, Dataset
 from toydiff.diffusion import exact
 from toydiff.diffusion.exact import Model
-from toydiff.diffusion.samplers import WAYS, Way, reverse
+from toydiff.diffusion.samplers import WAYS, SamplerSpec, reverse
 from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.diffusion.training import TARGETS, Trainer
 from toydiff.diffusion.trajectory import Trajectory
@@ -60,7 +60,7 @@ LOOKS = ("predictor", "sampler", "eta", "steps", "particles", "x", "y", "t", "tr
 class Experiment(Settings):
     """Frozen and compared by value: a key for caches. ValueError for a value outside CHOICES and RANGES."""
 
-    choices, ranges, brought = CHOICES, RANGES, "dataset"
+    choices, ranges, user_field = CHOICES, RANGES, "dataset"
 
     dataset: str = "spiral"
     points: int = 2000
@@ -97,14 +97,18 @@ class Experiment(Settings):
         return user_data.find(self.dataset) if user_data.is_key(self.dataset) else DATASETS[self.dataset]
 
     def data(self) -> Tensor:
-        """(points, 2): the data. Of one's own there may be fewer. own.Gone if it is not here."""
+        """(points, 2): the data. Of one's own there may be fewer. DatasetNotFound if it is not here."""
         return self._set(self.points, self.seed)
 
     @property
     def usual_points(self) -> int:
         """How many points this dataset usually has: 100 for the film's spiral, all of one's own."""
         chosen = self._set
-        return len(chosen) if isinstance(chosen, user_data.Own) else inspect.signature(chosen).parameters["n"].default
+        return (
+            len(chosen)
+            if isinstance(chosen, user_data.UserDataset)
+            else inspect.signature(chosen).parameters["n"].default
+        )
 
     def noise_schedule(self) -> Schedule:
         """The schedule, every beta multiplied by `strength`."""
@@ -145,7 +149,7 @@ class Experiment(Settings):
         """The time that a lesson looks at, 1 ... T."""
         return self.t or self.T // 2
 
-    def reverse(self, model: Model, way: str | Way, x: Tensor | None = None) -> Trajectory:
+    def reverse(self, model: Model, way: str | SamplerSpec, x: Tensor | None = None) -> Trajectory:
         """One whole run down from x_T, or from `x`; `way`: one, or a key of WAYS. Every way uses the same z."""
         sampler, noise = WAYS[way] if isinstance(way, str) else way
         frames = reverse(

@@ -42,7 +42,7 @@ CLIP = 1.0  # the largest norm of a gradient: usual ones are smaller, a rare lar
 class ImageExperiment(Settings):
     """Frozen and compared by value. ValueError for a value outside IMAGE_CHOICES and IMAGE_RANGES."""
 
-    choices, ranges, brought = IMAGE_CHOICES, IMAGE_RANGES, "data"
+    choices, ranges, user_field = IMAGE_CHOICES, IMAGE_RANGES, "data"
 
     data: str = "digits"
     network: str = "unet"
@@ -67,7 +67,11 @@ class ImageExperiment(Settings):
     def usual_n(self) -> int:
         """How many images this set usually has."""
         chosen = self._set
-        return len(chosen) if isinstance(chosen, user_data.Own) else inspect.signature(chosen).parameters["n"].default
+        return (
+            len(chosen)
+            if isinstance(chosen, user_data.UserDataset)
+            else inspect.signature(chosen).parameters["n"].default
+        )
 
     def noise_schedule(self) -> Schedule:
         """The schedule."""

@@ -26,7 +26,7 @@ class Settings:
     # what each field may be: names to choose from, or (lowest, highest)
     choices: ClassVar[Mapping[str, tuple[str, ...]]]
     ranges: ClassVar[Mapping[str, tuple[float, float]]]
-    brought: ClassVar[str]  # the field that may also be the key of data of one's own
+    user_field: ClassVar[str]  # the field that may also be the key of data of one's own
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -69,7 +69,7 @@ class Settings:
     @classmethod
     def _fits(cls, name: str, value: object) -> bool:
         if name in cls.choices:
-            return value in cls.choices[name] or (name == cls.brought and user_data.is_key(value))
+            return value in cls.choices[name] or (name == cls.user_field and user_data.is_key(value))
         low, high = cls.ranges[name]
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False

@@ -13,7 +13,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, projections: int = 256) -> float:
     On a line the best way to move one cloud onto another is to match them in sorted order; this averages the cost
     over random lines (Bonneel et al. 2015). Not finite if a cloud is not.
     """
-    return _apart(_shadows(x, projections), _shadows(y, projections))
+    return _distance(_shadows(x, projections), _shadows(y, projections))
 
 
 def _shadows(x: Tensor, projections: int = 256) -> Tensor:
@@ -23,7 +23,7 @@ def _shadows(x: Tensor, projections: int = 256) -> Tensor:
     return torch.from_numpy(np.sort((line / line.norm(dim=0)).T @ x.T))  # ten times as fast as torch's sort
 
 
-def _apart(x: Tensor, y: Tensor) -> float:
+def _distance(x: Tensor, y: Tensor) -> float:
     n = max(x.shape[1], y.shape[1])  # compare the same quantiles of both
     return (_resampled(x, n) - _resampled(y, n)).square().mean().sqrt().item()
 
@@ -53,7 +53,7 @@ class Ruler:
 
     def distance(self, x: Tensor) -> float:
         """The sliced Wasserstein distance of samples x (N, *shape) from the reference."""
-        return _apart(_shadows(x), self._shadows)
+        return _distance(_shadows(x), self._shadows)
 
     def ratio(self, x: Tensor) -> float:
         """The distance as a multiple of the floor."""

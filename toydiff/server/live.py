@@ -25,14 +25,13 @@ import torch
 
 from toydiff.data import user_data
 from toydiff.data.images import Images
-from toydiff.data.user_data import Own
+from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import cpu_affinity
 from toydiff.server.limits import limits
 from toydiff.server.snapshots import (
-    Checkpoint,
     Failed,
     RaceSnapshot,
     Record,
@@ -41,26 +40,13 @@ from toydiff.server.snapshots import (
     Unknown,
     Update,
 )
-from toydiff.server.trained_network import Order, Pace, Saved, judge
+from toydiff.server.trained_network import EvalSettings, JobSpec, Saved
 from toydiff.server.training_job import CROWD
-from toydiff.server.worker_process import WATCH, Died, Link
+from toydiff.server.worker_process import WATCH, Died, WorkerProcess
 from toydiff.text import words
 
-__all__ = [
-    "Checkpoint",
-    "Failed",
-    "ImageRun",
-    "Race",
-    "RaceSnapshot",
-    "Run",
-    "Snapshot",
-    "Training",
-    "Trouble",
-    "judge",
-]
-
-PACE = Pace()
-SAMPLES, IMAGES = PACE.samples, PACE.images
+EVAL_SETTINGS = EvalSettings()
+SAMPLES, IMAGES = EVAL_SETTINGS.samples, EVAL_SETTINGS.images
 
 PARKED = 60.0  # seconds without anybody after which a training gives its memory back
 DEATHS = 2  # of a worker, at work on one training, without a state in between: it is not tried again by itself
@@ -70,9 +56,9 @@ _keys = itertools.count()
 
 
 @cache
-def _links() -> tuple[Link, ...]:
+def _links() -> tuple[WorkerProcess, ...]:
     """One for each worker."""
-    return tuple(Link() for _ in range(limits().workers))
+    return tuple(WorkerProcess() for _ in range(limits().workers))
 
 
 class Training:
@@ -82,10 +68,10 @@ class Training:
     ValueError, with a sentence, if it cannot be trained at all.
     """
 
-    def __init__(self, order: Order, alive: Callable[[], bool]) -> None:
-        self._order, self._alive = order, alive
+    def __init__(self, spec: JobSpec, alive: Callable[[], bool]) -> None:
+        self._spec, self._alive = spec, alive
         self._key, self._link = next(_keys), min(_links(), key=lambda link: len(link.listeners()))
-        self._record = Record(len(order.experiments))
+        self._record = Record(len(spec.experiments))
         self._saved: Saved | None = None  # the last state; None: the worker has only just been told
         self._wanted, self._command = False, 0  # what was said last, and the number of that
         self._lost: int | None = None
@@ -97,7 +83,7 @@ class Training:
         self._link.start()
         self._link.listen(self._key, self)
         weakref.finalize(self, self._link.send, "drop", self._key).atexit = False
-        self._device: str = self._ask("new", lambda: (order,))
+        self._device: str = self._ask("new", lambda: (spec,))
 
     @property
     def step(self) -> int:
@@ -201,7 +187,7 @@ class Training:
             known = self._known = self._ask("predictors")
         return known
 
-    def _lanes(self) -> tuple[Snapshot, ...]:
+    def _snapshots(self) -> tuple[Snapshot, ...]:
         running, lost = self.running, self._lost
         return tuple(lane._replace(running=running, lost=lost) for lane in self._record.now[1])
 
@@ -248,10 +234,10 @@ class Training:
         assert self._saved is not None
         wanted, saved = self.running, self._saved
         self._back(saved)
-        there = {point.step for point in self._newest.checkpoints}
+        there = {point.step for point in self._newest.evaluations}
         marks = tuple(mark for mark in saved.marks if mark[0] in there)
         saved = saved._replace(marks=marks, losses=self._record.losses(saved.step))
-        self._link.send("new", self._key, self._order._replace(saved=saved))
+        self._link.send("new", self._key, self._spec._replace(saved=saved))
         if self._left is not None:
             self._link.send("there", self._key, False)
         self._say("start" if wanted else "stop")
@@ -279,7 +265,7 @@ class _OneLane(Training):
 
     def snapshot(self) -> Snapshot:
         """The run as it was lately. Never waits: a page that asks is not held up by training."""
-        return self._lanes()[0]
+        return self._snapshots()[0]
 
     def predictor(self) -> tuple[Model, int]:
         """The averaged network as it is now, on the CPU, and after how many steps."""
@@ -302,7 +288,7 @@ class Run(_OneLane):
         state: dict[str, Any] | None = None,
     ) -> None:
         self.experiment = experiment
-        super().__init__(Order((experiment,), PACE, brought=_brought(experiment), state=state), alive)
+        super().__init__(JobSpec((experiment,), EVAL_SETTINGS, user_data=_user_data(experiment), state=state), alive)
 
 
 class ImageRun(_OneLane):
@@ -316,8 +302,8 @@ class ImageRun(_OneLane):
         state: dict[str, Any] | None = None,
     ) -> None:
         self.experiment, self.images = experiment, images
-        order = Order((experiment,), PACE, brought=_brought(experiment), images=images, state=state)
-        super().__init__(order, alive)
+        spec = JobSpec((experiment,), EVAL_SETTINGS, user_data=_user_data(experiment), images=images, state=state)
+        super().__init__(spec, alive)
         self.device = torch.device(self._device)  # the worker's: this process never touches a graphics card
 
 
@@ -326,11 +312,11 @@ class Race(Training):
 
     def __init__(self, *experiments: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
         self.experiments = experiments
-        super().__init__(Order(experiments, PACE, compared=True, brought=_brought(*experiments)), alive)
+        super().__init__(JobSpec(experiments, EVAL_SETTINGS, compared=True, user_data=_user_data(*experiments)), alive)
 
     def snapshot(self) -> RaceSnapshot:
         """The race as it was lately. Never waits."""
-        lanes = self._lanes()
+        lanes = self._snapshots()
         stopped = [lane.diverged_at for lane in lanes if lane.diverged_at is not None]
         step, seconds, speed, running, *_ = first = lanes[0]
         diverged_at = stopped[0] if stopped else None
@@ -364,7 +350,7 @@ def _share_out() -> None:
     threading.Thread(target=_share, args=_links(), name="places", daemon=True).start()
 
 
-def _share(link: Link) -> None:
+def _share(link: WorkerProcess) -> None:
     while True:
         time.sleep(WATCH)
         cpu_affinity.arrange(load().running > CROWD, link.pid)
@@ -382,7 +368,7 @@ def load() -> Load:
     return Load(len(held), running, sum(beat.steps for beat in beats), tuple(beat.memory for beat in beats))
 
 
-def _brought(*experiments: Experiment | ImageExperiment) -> tuple[Own, ...]:
+def _user_data(*experiments: Experiment | ImageExperiment) -> tuple[UserDataset, ...]:
     """The data of somebody's own that these name: the worker cannot find it."""
-    keys = {getattr(experiment, experiment.brought) for experiment in experiments}
+    keys = {getattr(experiment, experiment.user_field) for experiment in experiments}
     return tuple(user_data.find(key) for key in keys if user_data.is_key(key))

@@ -22,13 +22,13 @@ from math import inf
 from typing import Any
 
 from toydiff.data import user_data
-from toydiff.data.user_data import Gone, Own
+from toydiff.data.user_data import DatasetNotFound, UserDataset
 from toydiff.experiments.settings import Settings
 from toydiff.server.limits import limits
 from toydiff.server.render_worker import finished
 from toydiff.server.snapshots import Failed
 from toydiff.server.transport import packed
-from toydiff.server.worker_process import Answer, Died, Link
+from toydiff.server.worker_process import Answer, Died, WorkerProcess
 from toydiff.text import words
 
 KEPT_PICTURES, KEPT_BYTES = 16, 80_000_000  # shared pictures that are done: the newest of them stay
@@ -50,7 +50,7 @@ class RenderJob:
         self.asked: Answer | None = None  # a worker's answer; `picture` itself if a page makes it; None: not begun
         self.begun_at = inf  # time.monotonic()
         self.deaths = 0  # of workers, while they made it
-        self.user_data: tuple[Own, ...] = ()  # data sets that the worker has to be sent along
+        self.user_data: tuple[UserDataset, ...] = ()  # data sets that the worker has to be sent along
 
 
 class RenderPool:
@@ -58,9 +58,10 @@ class RenderPool:
     so a picture of half a minute does not hold up one of half a second."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = [Link("toydiff.server.render_worker") for _ in range(workers)]
-        self._spare, self._spare_idle_since = Link("toydiff.server.render_worker"), inf
-        self._at_work: defaultdict[Link, list[RenderJob]] = defaultdict(list)  # at most one long and one short job
+        self._workers = [WorkerProcess("toydiff.server.render_worker") for _ in range(workers)]
+        self._spare, self._spare_idle_since = WorkerProcess("toydiff.server.render_worker"), inf
+        # of each worker at most one long and one short job
+        self._at_work: defaultdict[WorkerProcess, list[RenderJob]] = defaultdict(list)
         self._waiting: list[RenderJob] = []
         self._kept: OrderedDict[object, RenderJob] = OrderedDict()
         self._lock = threading.RLock()
@@ -164,7 +165,7 @@ class RenderPool:
                 self._waiting.remove(job)
                 self._begin(worker, job)
 
-    def _free(self, job: RenderJob) -> Link | None:
+    def _free(self, job: RenderJob) -> WorkerProcess | None:
         """A worker that can begin this job."""
         free = [worker for worker in self._workers if worker.born and self._has_room(worker, job)]
         others = (one for jobs in self._at_work.values() for one in jobs if not one.long)
@@ -187,21 +188,21 @@ class RenderPool:
         rest.daemon = True
         rest.start()
 
-    def _has_room(self, worker: Link, job: RenderJob) -> bool:
+    def _has_room(self, worker: WorkerProcess, job: RenderJob) -> bool:
         return all(one.long != job.long for one in self._at_work[worker])
 
-    def _end_spare(self, worker: Link) -> None:
+    def _end_spare(self, worker: WorkerProcess) -> None:
         """End the spare worker if it has been idle."""
         with self._lock:
             idle = time.monotonic() - self._spare_idle_since
             unused = worker is self._spare and not self._at_work[worker] and idle >= SPARE_IDLE_SECONDS
             if unused:
                 del self._at_work[worker]
-                self._spare = Link("toydiff.server.render_worker")
+                self._spare = WorkerProcess("toydiff.server.render_worker")
         if unused:
             worker.close()
 
-    def _begin(self, worker: Link, job: RenderJob) -> None:
+    def _begin(self, worker: WorkerProcess, job: RenderJob) -> None:
         job.asked, job.begun_at = job.picture, time.monotonic()
         try:
             asked = worker.ask("paint", 0, packed(job.make), job.user_data)
@@ -212,7 +213,7 @@ class RenderPool:
         self._at_work[worker].append(job)
         asked.add_done_callback(partial(self._answered, worker, job))
 
-    def _answered(self, worker: Link, job: RenderJob, answer: Answer) -> None:
+    def _answered(self, worker: WorkerProcess, job: RenderJob, answer: Answer) -> None:
         error = answer.exception()
         with self._lock:
             self._at_work[worker].remove(job)
@@ -223,8 +224,8 @@ class RenderPool:
                 job.deaths += 1
                 again = job.deaths < MOST_DEATHS
                 error = Failed(words("studio.died"))
-            elif isinstance(error, Gone) and not job.user_data:
-                with suppress(Gone):  # this process does not have it either
+            elif isinstance(error, DatasetNotFound) and not job.user_data:
+                with suppress(DatasetNotFound):  # this process does not have it either
                     job.user_data = _user_data(job.make)
                 again = bool(job.user_data)
             if again:
@@ -249,11 +250,11 @@ def render_pool() -> RenderPool:
     return RenderPool(limits().painters)
 
 
-def _user_data(make: Callable[[], Any] | None) -> tuple[Own, ...]:
-    """The user data sets that its arguments name: a worker does not have them. Gone if this process has not either."""
+def _user_data(make: Callable[[], Any] | None) -> tuple[UserDataset, ...]:
+    """The data sets of users that its arguments name: a worker lacks them. DatasetNotFound if this process does too."""
     if not isinstance(make, partial):
         return ()
     arguments = (*make.args, *make.keywords.values(), getattr(make.func, "__self__", None))
     settings = (one if isinstance(one, Settings) else getattr(one, "experiment", None) for one in arguments)
-    keys = {getattr(one, one.brought) for one in settings if isinstance(one, Settings)}
+    keys = {getattr(one, one.user_field) for one in settings if isinstance(one, Settings)}
     return tuple(user_data.find(key) for key in keys if user_data.is_key(key))

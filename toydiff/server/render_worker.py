@@ -24,7 +24,7 @@ import torch
 
 import toydiff.draw.scenes  # noqa: F401, what most pictures need
 from toydiff.data import user_data
-from toydiff.data.user_data import Own
+from toydiff.data.user_data import UserDataset
 from toydiff.server import child_main, transport
 from toydiff.server.memory import give_back
 from toydiff.server.snapshots import Beat, Failed
@@ -55,21 +55,21 @@ class Out:
 
 
 def main() -> None:
-    """Answer ("paint", _, request, make, brought) with ("answer", request, picture, error), until the app is gone;
+    """Answer ("paint", _, request, make, datasets) with ("answer", request, picture, error), until the app is gone;
     before that, now and then, with ("share", request, how much is done).
 
-    make: a function without arguments, packed. brought: data of somebody's own that it needs.
+    make: a function without arguments, packed. datasets: data of somebody's own that it needs.
     """
     source, stream = child_main.begin(NICE)
     torch.set_flush_denormal(True)  # weights below 1e-38 change no picture, and cost a tenth of the time
     inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
-    out, held = Out(stream), deque[Own](maxlen=HELD)
+    out, held = Out(stream), deque[UserDataset](maxlen=HELD)
     threading.Thread(target=child_main.read, args=(source, inbox.put), daemon=True).start()
     threading.Thread(target=out.live, daemon=True).start()
 
     def paint() -> None:
-        _, _, request, make, brought = inbox.get()
-        held.extend(user_data.keep(one.name, one.data) for one in brought)
+        _, _, request, make, datasets = inbox.get()
+        held.extend(user_data.keep(one.name, one.data) for one in datasets)
 
         busy_until = time.monotonic()
 
@@ -88,7 +88,7 @@ def main() -> None:
         except Exception:  # it cannot be sent, or nobody reads any more
             logging.getLogger(__name__).exception("a picture could not be sent")
             out.send("answer", request, None, Failed(words("studio.failed")))
-        del make, brought, picture, error
+        del make, datasets, picture, error
         give_back()
 
     with suppress(BrokenPipeError):

@@ -10,17 +10,17 @@ import logging
 import torch
 
 from toydiff.server.snapshots import Trouble
-from toydiff.server.trained_network import Order
-from toydiff.server.training_job import Job
+from toydiff.server.trained_network import JobSpec
+from toydiff.server.training_job import TrainingJob
 
 PROMPT = 1.0  # seconds of work on what somebody waits for that come before everything else
 
 
-class Workshop:
+class Scheduler:
     """All jobs, each under a number. Equal shares of time, but a second soon for what somebody waits for."""
 
     def __init__(self) -> None:
-        self.jobs: dict[int, Job] = {}
+        self.jobs: dict[int, TrainingJob] = {}
         self.steps = 0  # of all of them, so far
         self._clock = 0.0  # what the one has used whose turn it is
         self._prompt = False  # was the last turn one of those that could not wait?
@@ -46,10 +46,10 @@ class Workshop:
             self._clock = job.used
         return key
 
-    def add(self, key: int, order: Order) -> Job:
+    def add(self, key: int, spec: JobSpec) -> TrainingJob:
         """A new job. Whatever error it takes to say that this cannot be trained."""
         _use(1)
-        self.jobs[key] = job = Job(order)
+        self.jobs[key] = job = TrainingJob(spec)
         return job
 
     def drop(self, key: int) -> None:

@@ -12,7 +12,7 @@ from toydiff.diffusion.trajectory import Trajectory
 from toydiff.text import words
 
 
-class Checkpoint(NamedTuple):
+class Evaluation(NamedTuple):
     """What the network could do after `step` steps."""
 
     step: int
@@ -54,29 +54,29 @@ class Snapshot(NamedTuple):
     running: bool
     diverged_at: int | None
     losses: Tensor  # (step,)
-    checkpoints: tuple[Checkpoint, ...]
+    evaluations: tuple[Evaluation, ...]
     problem: Trouble | None = None  # what stopped it, if that was neither a person nor its loss
     lost: int | None = None  # steps, when the training process was stopped and started again
 
     @property
     def moving(self) -> bool:
         """Whether there will be something new: it trains, or its last picture is still to come."""
-        return self.running or (self.problem is None and self.checkpoints[-1].step != self.step)
+        return self.running or (self.problem is None and self.evaluations[-1].step != self.step)
 
     @property
     def ratio(self) -> float:
         """Of the last checkpoint that was measured: where many train, not all of them are."""
-        return next((point.ratio for point in reversed(self.checkpoints) if not math.isnan(point.ratio)), math.nan)
+        return next((point.ratio for point in reversed(self.evaluations) if not math.isnan(point.ratio)), math.nan)
 
     @property
     def trajectory(self) -> Trajectory:
-        """The checkpoints as a film: the clock counts training steps, each frame is what the samples were then."""
-        x = torch.stack([point.samples for point in self.checkpoints])
-        return Trajectory(torch.tensor([point.step for point in self.checkpoints]), x, x, x)
+        """The evaluations as a film: the clock counts training steps, each frame is what the samples were then."""
+        x = torch.stack([point.samples for point in self.evaluations])
+        return Trajectory(torch.tensor([point.step for point in self.evaluations]), x, x, x)
 
 
 class RaceSnapshot(NamedTuple):
-    """A race at one moment. What stands here, and the steps of the checkpoints, is the same for all lanes."""
+    """A race at one moment. What stands here, and the steps of the evaluations, is the same for all lanes."""
 
     step: int
     seconds: float
@@ -105,7 +105,7 @@ class Update(NamedTuple):
     since: int
     losses: tuple[Tensor, ...]  # of every lane, (step - since,)
     kept: tuple[int, ...]  # the steps of all checkpoints that there are
-    fresh: tuple[tuple[Checkpoint, ...], ...]  # those not in an update before; each of every lane
+    fresh: tuple[tuple[Evaluation, ...], ...]  # those not in an update before; each of every lane
     problem: Trouble | None
 
 
@@ -129,7 +129,7 @@ class Record:
 
     def __init__(self, lanes: int) -> None:
         self._losses = [torch.empty(0)] * lanes  # longer than what is known: there is room
-        self._moments: dict[int, tuple[Checkpoint, ...]] = {}
+        self._moments: dict[int, tuple[Evaluation, ...]] = {}
         self.now: tuple[int, tuple[Snapshot, ...]] = (0, ())  # the last command that was heard, and every lane
 
     def apply(self, update: Update) -> None:
@@ -168,7 +168,7 @@ class Record:
                 seconds=seconds,
                 diverged_at=lane.diverged_at if lane.diverged_at is not None and lane.diverged_at < step else None,
                 losses=losses,
-                checkpoints=tuple(point for point in lane.checkpoints if point.step <= step),
+                evaluations=tuple(point for point in lane.evaluations if point.step <= step),
             )
             for lane, losses in zip(lanes, self._losses, strict=True)
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from toydiff.data.images import Images
-from toydiff.data.user_data import Own
+from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.field import Probe
 from toydiff.diffusion.samplers import WAYS, reverse
@@ -28,11 +28,11 @@ STRIDE = 10  # training steps between two looks at the clock, at most
 UNTRAINED = 64  # pictures of untrained networks that are kept: a class opens the same page at the same time
 
 
-class Pace(NamedTuple):
+class EvalSettings(NamedTuple):
     """How much is measured, and how often."""
 
     refresh: float = 1.0  # seconds between two checkpoints
-    checkpoints: int = 60  # at most; then every second one of the older half goes
+    evaluations: int = 60  # at most; then every second one of the older half goes
     samples: int = 2000  # that the quality is measured with
     jumps: int = 100  # of the DDPM runs behind the checkpoints, where T is larger
     images: int = 36  # the same for images: how many are shown and judged,
@@ -50,13 +50,13 @@ class Saved(NamedTuple):
     losses: tuple[Tensor, ...] = ()  # of every lane, (step,)
 
 
-class Order(NamedTuple):
+class JobSpec(NamedTuple):
     """What is to be trained: all that it takes, so that any process can do it."""
 
     experiments: tuple[Experiment, ...] | tuple[ImageExperiment]
-    pace: Pace
+    settings: EvalSettings
     compared: bool = False  # measured against the exact predictor too
-    brought: tuple[Own, ...] = ()  # data of somebody's own that the experiments name
+    user_data: tuple[UserDataset, ...] = ()  # data of somebody's own that the experiments name
     images: Images | None = None
     state: dict[str, Any] | None = None  # of a Trainer, to go on from there
     saved: Saved | None = None  # or from here
@@ -65,24 +65,24 @@ class Order(NamedTuple):
 Picture = tuple[Tensor, float, float]  # samples, their ratio, and the error: the last three of a Checkpoint
 
 
-class _PointLane:
+class PointNetwork:
     """One network that trains, and what its pictures are made and measured with."""
 
     refresh = save = threads = 1  # between pictures and between states, as a multiple; threads for a step
 
-    def __init__(self, experiment: Experiment, order: Order) -> None:
+    def __init__(self, experiment: Experiment, spec: JobSpec) -> None:
         self.experiment = experiment
         self.trainer = experiment.trainer()
-        if order.state is not None:
-            self.trainer.load_state_dict(order.state)
+        if spec.state is not None:
+            self.trainer.load_state_dict(spec.state)
         self.shown = experiment.start()
-        self.more: Tensor | None = experiment.start(order.pace.samples)[len(self.shown) :]
-        self.jumps = min(experiment.T, order.pace.jumps)
-        self.untrained: object = experiment, order.pace, order.compared  # all that the picture at step 0 depends on
+        self.more: Tensor | None = experiment.start(spec.settings.samples)[len(self.shown) :]
+        self.jumps = min(experiment.T, spec.settings.jumps)
+        self.untrained: object = experiment, spec.settings, spec.compared  # all that the picture at step 0 depends on
         weights = sum(p.numel() for p in self.trainer.model.parameters())
         self.stride = max(1, min(STRIDE, int(BITE / (weights * experiment.batch))))
-        self._ruler = _ruler(experiment.dataset, experiment.points, experiment.seed, order.pace.samples)
-        self._probe = _probe(_task(experiment), order.pace.samples) if order.compared else None
+        self._ruler = _ruler(experiment.dataset, experiment.points, experiment.seed, spec.settings.samples)
+        self._probe = _probe(_task(experiment), spec.settings.samples) if spec.compared else None
 
     def picture(self, x: Tensor, more: Tensor | None, predictor: Model) -> Picture:
         ratio = self._ruler.ratio(torch.cat([x, more])) if more is not None else math.nan
@@ -90,22 +90,22 @@ class _PointLane:
         return x, ratio, error
 
 
-class _ImageLane:
+class ImageNetwork:
     """The same for images: steps and pictures are slow, so there are fewer of both."""
 
     refresh, save, stride = 5, 3, 1
 
-    def __init__(self, experiment: ImageExperiment, order: Order) -> None:
-        assert order.images is not None
-        self.experiment, self._images = experiment, _shared(order.images)
+    def __init__(self, experiment: ImageExperiment, spec: JobSpec) -> None:
+        assert spec.images is not None
+        self.experiment, self._images = experiment, _shared(spec.images)
         self.threads = limits().threads
         self.trainer = experiment.trainer(self._images, usual_device())
-        if order.state is not None:
-            self.trainer.load_state_dict(order.state)
-        self.shown = experiment.start(order.pace.images, self._images.shape).to(self.trainer.device)
+        if spec.state is not None:
+            self.trainer.load_state_dict(spec.state)
+        self.shown = experiment.start(spec.settings.images, self._images.shape).to(self.trainer.device)
         self.more = None
-        self.jumps = min(experiment.T, order.pace.image_jumps)
-        self.untrained: object = experiment, order.pace
+        self.jumps = min(experiment.T, spec.settings.image_jumps)
+        self.untrained: object = experiment, spec.settings
 
     def picture(self, x: Tensor, more: Tensor | None, predictor: Model) -> Picture:
         samples = x.cpu()
@@ -113,39 +113,39 @@ class _ImageLane:
         return samples, share, math.nan
 
 
-Lane = _PointLane | _ImageLane
+TrainedNetwork = PointNetwork | ImageNetwork
 
 
-def new_lane(experiment: Experiment | ImageExperiment, order: Order) -> Lane:
+def new_network(experiment: Experiment | ImageExperiment, spec: JobSpec) -> TrainedNetwork:
     """What trains this."""
-    return _PointLane(experiment, order) if isinstance(experiment, Experiment) else _ImageLane(experiment, order)
+    return PointNetwork(experiment, spec) if isinstance(experiment, Experiment) else ImageNetwork(experiment, spec)
 
 
-def picture(lane: Lane, measure: bool) -> Generator[None, None, Picture]:
+def picture(net: TrainedNetwork, measure: bool) -> Generator[None, None, Picture]:
     """Make the samples that are shown and, to measure how good they are, more; there is a yield wherever it may be
     interrupted."""
-    untrained = lane.trainer.step == 0
-    if untrained and lane.untrained in _untrained:
-        return _untrained[lane.untrained]
-    predictor = lane.trainer.predictor
-    x = yield from _samples(lane, predictor, lane.shown, 2)
-    more = (yield from _samples(lane, predictor, lane.more, 4)) if measure and lane.more is not None else None
-    made = lane.picture(x, more, predictor)
+    untrained = net.trainer.step == 0
+    if untrained and net.untrained in _untrained:
+        return _untrained[net.untrained]
+    predictor = net.trainer.predictor
+    x = yield from _samples(net, predictor, net.shown, 2)
+    more = (yield from _samples(net, predictor, net.more, 4)) if measure and net.more is not None else None
+    made = net.picture(x, more, predictor)
     if untrained and measure:
         while len(_untrained) >= UNTRAINED:
             del _untrained[next(iter(_untrained))]
-        _untrained[lane.untrained] = made
+        _untrained[net.untrained] = made
     return made
 
 
 _untrained: dict[object, Picture] = {}
 
 
-def _samples(lane: Lane, predictor: Model, x: Tensor, stream: int) -> Generator[None, None, Tensor]:
+def _samples(net: TrainedNetwork, predictor: Model, x: Tensor, stream: int) -> Generator[None, None, Tensor]:
     """DDPM from x = x_T; stream: of the random numbers."""
     sampler, noise = WAYS["ddpm"]
-    schedule, z = lane.experiment.noise_schedule(), lane.experiment.generator(stream)
-    for frame in reverse(predictor, schedule, x, sampler, steps=lane.jumps, noise=noise, generator=z):
+    schedule, z = net.experiment.noise_schedule(), net.experiment.generator(stream)
+    for frame in reverse(predictor, schedule, x, sampler, steps=net.jumps, noise=noise, generator=z):
         x = frame.x
         yield
     return x

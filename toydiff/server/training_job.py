@@ -14,8 +14,8 @@ from toydiff.diffusion.exact import Model
 from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
-from toydiff.server.snapshots import Checkpoint, Trouble, Update
-from toydiff.server.trained_network import Order, Saved, new_lane, picture
+from toydiff.server.snapshots import Evaluation, Trouble, Update
+from toydiff.server.trained_network import JobSpec, Saved, new_network, picture
 from toydiff.server.transport import packed, unpacked
 
 SLICE = 0.05  # seconds of work before it is another's turn
@@ -24,13 +24,13 @@ LONGER = 3  # took, at least,
 RARER = 6  # and between two that are measured for so many times as long as the last one of those
 
 
-class Job:
+class TrainingJob:
     """Networks that train side by side, always the same number of steps: start, pause, advance. A reset is a new one.
 
     Nothing happens until `work`, which does some of what is wanted.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, spec: JobSpec) -> None:
         self.running = False
         self.there = True  # is anybody there to watch?
         self.company = 0  # how many others train at the same time
@@ -39,40 +39,41 @@ class Job:
         self.used = 0.0  # seconds of work, for whoever shares out the turns
         self.asked: list[int] = []  # the numbers of requests to be answered once it is `settled`,
         self.spent = 0.0  # and the seconds of work on them
-        self._brought = [user_data.keep(one.name, one.data) for one in order.brought]  # findable as long as this lives
-        self._pace = order.pace
-        self._lanes = [new_lane(experiment, order) for experiment in order.experiments]
+        # data sets of users can be found as long as this lives
+        self._user_data = [user_data.keep(one.name, one.data) for one in spec.user_data]
+        self._settings = spec.settings
+        self._nets = [new_network(experiment, spec) for experiment in spec.experiments]
         self._seconds = self._speed = 0.0
         self._sent, self._told = 0, False  # how many losses were in an update, and whether it was running
         self._marks: list[tuple[int, float]] = []  # step and seconds of each checkpoint
-        self._fresh: list[tuple[Checkpoint, ...]] = []  # those nobody has heard of: at each moment one of every lane
+        self._fresh: list[tuple[Evaluation, ...]] = []  # those nobody has heard of: at each moment one of every lane
         self._todo, self._look_then = 0, False  # steps that were asked for, and whether a picture was
         self._drawing: Iterator[None] | None = None  # a picture half done,
         self._cost = 0.0  # and the seconds of work on it, or on the last one
         self._measured = -math.inf, 0.0  # when the last one was measured, and the seconds of work on that
         self._moved = False  # has it made a step, here or before?
-        if order.saved is not None:
-            self._load(order.saved)
+        if spec.saved is not None:
+            self._load(spec.saved)
         self._saved = -1, self._seconds  # step and seconds of the last state,
         self._rest = 0.0  # and the seconds until the next one, at least
         self._look()
 
     @property
     def step(self) -> int:
-        return min(lane.trainer.step for lane in self._lanes)
+        return min(net.trainer.step for net in self._nets)
 
     @property
     def diverged_at(self) -> int | None:
-        return next((at for lane in self._lanes if (at := lane.trainer.diverged_at) is not None), None)
+        return next((at for net in self._nets if (at := net.trainer.diverged_at) is not None), None)
 
     @property
     def device(self) -> torch.device:
-        return self._lanes[0].trainer.device
+        return self._nets[0].trainer.device
 
     @property
     def threads(self) -> int:
         """For one of its steps."""
-        return self._lanes[0].threads if self.device.type == "cpu" else 1
+        return self._nets[0].threads if self.device.type == "cpu" else 1
 
     @property
     def settled(self) -> bool:
@@ -87,7 +88,8 @@ class Job:
     @property
     def due(self) -> bool:
         """Whether it is time to save it."""
-        return self.unsaved and self._seconds - self._saved[1] >= max(self._pace.save * self._lanes[0].save, self._rest)
+        least = max(self._settings.save * self._nets[0].save, self._rest)
+        return self.unsaved and self._seconds - self._saved[1] >= least
 
     @property
     def unsaved(self) -> bool:
@@ -155,8 +157,8 @@ class Job:
         """It cannot go on as it is. What it has learned is kept."""
         self.stop()
         self._drawing, self.problem = None, problem
-        for lane in self._lanes:
-            lane.trainer.model.zero_grad()  # the gradients go
+        for net in self._nets:
+            net.trainer.model.zero_grad()  # the gradients go
 
     # ---------------------------------------------------------------- what it can tell
 
@@ -171,9 +173,9 @@ class Job:
             self._seconds,
             self._speed,
             self.running,
-            tuple(lane.trainer.diverged_at for lane in self._lanes),
+            tuple(net.trainer.diverged_at for net in self._nets),
             since,
-            tuple(lane.trainer.losses[since:step] for lane in self._lanes),
+            tuple(net.trainer.losses[since:step] for net in self._nets),
             kept,
             fresh,
             self.problem,
@@ -182,7 +184,7 @@ class Job:
     def save(self) -> Saved:
         """All that it takes to go on from here, but for the losses: those are in the updates."""
         began, self._saved = time.monotonic(), (self.step, self._seconds)
-        states = [lane.trainer.state_dict() for lane in self._lanes] if self._moved else None
+        states = [net.trainer.state_dict() for net in self._nets] if self._moved else None
         for state in states or []:
             del state["losses"]
         content = None if states is None else packed(states)
@@ -191,13 +193,13 @@ class Job:
 
     def predictors(self) -> tuple[tuple[Model, ...], int]:
         """The averaged network of each lane as it is now, on the CPU, and after how many steps."""
-        networks = (lane.trainer.predictor for lane in self._lanes)
+        networks = (net.trainer.predictor for net in self._nets)
         return tuple(one.cpu() if isinstance(one, nn.Module) else one for one in networks), self.step
 
     def file(self, lesson: Experiment | ImageExperiment | None) -> bytes:
         """The training of its one network as a file, `checkpoint.pack`. lesson: the settings to put in, or its own."""
-        (lane,) = self._lanes
-        return checkpoint.pack(lane.trainer, lesson or lane.experiment)
+        (net,) = self._nets
+        return checkpoint.pack(net.trainer, lesson or net.experiment)
 
     # ---------------------------------------------------------------- how
 
@@ -207,7 +209,7 @@ class Job:
             if next(self._drawing, self) is self:
                 self._drawing = None
         else:
-            stride = min(lane.stride for lane in self._lanes)
+            stride = min(net.stride for net in self._nets)
             n = min(self._todo, stride) if self._todo else stride
             self._moved = True
             self._advance(n)
@@ -223,14 +225,14 @@ class Job:
 
     @property
     def _due_for_a_picture(self) -> bool:
-        refresh, newest = self._pace.refresh * self._lanes[0].refresh, self._marks[-1][1]
+        refresh, newest = self._settings.refresh * self._nets[0].refresh, self._marks[-1][1]
         early = newest < refresh  # the very first seconds are the most exciting ones: two pictures more
         rest = LONGER * self._cost if self.company >= CROWD else 0.0
         return self._seconds - newest >= max(refresh / 3 if early else refresh, rest)
 
     def _advance(self, n: int) -> None:
         """n steps in every lane. Where the loss of one explodes, all stop at that step."""
-        *others, last = (lane.trainer for lane in self._lanes)
+        *others, last = (net.trainer for net in self._nets)
         before = [trainer.state_dict() for trainer in others]
         end = self.step + n
         try:
@@ -253,20 +255,20 @@ class Job:
 
     def _drawn(self, measure: bool) -> Iterator[None]:
         pictures = []
-        for one in self._lanes:
+        for one in self._nets:
             pictures.append((yield from picture(one, measure)))
             yield
         if measure:
             self._measured = self._seconds, self._cost
         self._marks.append((self.step, self._seconds))
-        self._fresh.append(tuple(Checkpoint(self.step, self._seconds, *picture) for picture in pictures))
-        if len(self._marks) > self._pace.checkpoints:
-            half = self._pace.checkpoints // 2
+        self._fresh.append(tuple(Evaluation(self.step, self._seconds, *picture) for picture in pictures))
+        if len(self._marks) > self._settings.evaluations:
+            half = self._settings.evaluations // 2
             self._marks = self._marks[:half:2] + self._marks[half:]
 
     def _load(self, saved: Saved) -> None:
         if saved.states is not None:
-            for lane, state, losses in zip(self._lanes, unpacked(saved.states), saved.losses, strict=True):
-                lane.trainer.load_state_dict(state | {"losses": losses})
+            for net, state, losses in zip(self._nets, unpacked(saved.states), saved.losses, strict=True):
+                net.trainer.load_state_dict(state | {"losses": losses})
             self._moved = True
         self._marks, self._seconds, self._sent = list(saved.marks), saved.seconds, saved.step

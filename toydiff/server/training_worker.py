@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 import torch
 
 from toydiff.server import child_main, transport
-from toydiff.server.scheduler import Workshop, trouble
+from toydiff.server.scheduler import Scheduler, trouble
 from toydiff.server.snapshots import Beat, Failed, Unknown
-from toydiff.server.training_job import Job
+from toydiff.server.training_job import TrainingJob
 
 PUBLISH = 0.1  # seconds between two updates of a job
 BEAT = 1.0  # seconds between two signs of life
@@ -40,7 +40,7 @@ class Worker:
     def __init__(self, out: BinaryIO) -> None:
         self.inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._out = out
-        self._workshop = Workshop()
+        self._workshop = Scheduler()
         self._published: dict[int, float] = {}  # when the last update of each job went out
         self._turn: int | None = None
         self._beat, self._steps = time.monotonic(), 0
@@ -88,7 +88,7 @@ class Worker:
             elif what == "new":
                 self._send("trouble", key, trouble(error))
 
-    def _tell(self, job: Job, what: str, key: int, request: int | None, *more: Any) -> None:
+    def _tell(self, job: TrainingJob, what: str, key: int, request: int | None, *more: Any) -> None:
         if what in ("start", "stop", "pause"):
             (job.command,) = more
             getattr(job, what)()

@@ -52,7 +52,7 @@ class Listener(Protocol):
         """It is time to see whether anybody is there. Must not wait."""
 
 
-class Link:
+class WorkerProcess:
     """One such process, whichever it is now. Nothing here waits for it, but `Future.result`. module: what it runs."""
 
     def __init__(self, module: str = "toydiff.server.training_worker") -> None:

@@ -13,13 +13,14 @@ from toydiff.data.images import GAP, Images, moon
 from toydiff.diffusion import exact
 from toydiff.diffusion.exact import Model
 from toydiff.draw import between as drawn
-from toydiff.draw.between import SHOWN, STRIP, Way
+from toydiff.draw.between import SHOWN, STRIP, Interpolation
 from toydiff.draw.images import closest
 from toydiff.draw.scene import Scene
 from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.measures import moons
 from toydiff.measures.moons import EDGE, WAXING, Moons, in_gap
-from toydiff.server.live import ImageRun, judge
+from toydiff.server.live import ImageRun
+from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
@@ -107,7 +108,7 @@ def _exact(experiment: ImageExperiment) -> Model:
     return exact.cloud(load(experiment.data, experiment.n, experiment.seed).x, experiment.noise_schedule())
 
 
-def once(
+def cached(
     who: Predictor,
     chosen: tuple[object, ...],
     make: Callable[Given, Made],
@@ -125,7 +126,7 @@ def once(
 def starts(who: Predictor) -> tuple[Scene, Tensor]:
     """`draw.between.starts`: many where they are counted."""
     n = MOONS if who.moons else MANY.get(who.experiment.data, SHOWN)
-    return once(who, (), drawn.starts, who.experiment, who.images, who.model, who.name, n)
+    return cached(who, (), drawn.starts, who.experiment, who.images, who.model, who.name, n)
 
 
 def ends(who: Predictor, noises: Tensor, shown: Chosen) -> Ends:
@@ -144,7 +145,7 @@ def ends(who: Predictor, noises: Tensor, shown: Chosen) -> Ends:
             x = who.images.x[closest(x, who.images.x)[1]]
     else:
         x = who.images.x[torch.tensor(chosen)]
-    (a, b), off = once(who, chosen, drawn.start_of, who.experiment, who.model, x)
+    (a, b), off = cached(who, chosen, drawn.start_of, who.experiment, who.model, x)
     return Ends(a, b, ("real", *chosen), off)
 
 
@@ -190,10 +191,10 @@ def _two_of_the_data(images: Images) -> tuple[int, int]:
     return places[0], places[1]
 
 
-def walked(who: Predictor, between: Ends) -> tuple[Way, Scene]:
+def walked(who: Predictor, between: Ends) -> tuple[Interpolation, Scene]:
     """The way from one end to the other, and its film."""
     ends = between.a, between.b
-    return once(who, between.chosen, drawn.walked, who.experiment, who.images, who.model, who.name, *ends)
+    return cached(who, between.chosen, drawn.walked, who.experiment, who.images, who.model, who.name, *ends)
 
 
 def strip(images: Images, rows: dict[str, Tensor]) -> None:
@@ -203,7 +204,7 @@ def strip(images: Images, rows: dict[str, Tensor]) -> None:
         still(drawn.row(images, x[STRIP]), words(f"between.row_{name}"), "stretch")
 
 
-def sure(who: Predictor, way: Way) -> tuple[str, dict[str, str]]:
+def sure(who: Predictor, way: Interpolation) -> tuple[str, dict[str, str]]:
     """How sure the judge is, on average, of the digits on the arc, on the line, and where one image fades into the
     other: of the middle half of the way, where they differ most. With the section that says what that means."""
     rows = {"arc": way.of_arc, "straight": way.of_straight, "blend": way.blend}
@@ -221,7 +222,7 @@ def _sky(side: int) -> Moons:
     return Moons(side)
 
 
-def moon_numbers(who: Predictor, way: Way, samples: Tensor) -> tuple[str, dict[str, str]]:
+def moon_numbers(who: Predictor, way: Interpolation, samples: Tensor) -> tuple[str, dict[str, str]]:
     """Two charts of the moons on the way. Returns `moons.verdict` and its numbers."""
     sky = _sky(who.images.shape[-1])
 
@@ -272,7 +273,7 @@ def digit_bars(who: Predictor, samples: Tensor) -> None:
 def dice(who: Predictor, between: Ends) -> tuple[Scene, dict[str, Tensor]]:
     """Runs from the first of two ends: the film, and where they end."""
     chosen = between.chosen[:2]
-    return once(who, chosen, drawn.dice, who.experiment, who.images, who.model, who.name, between.a, SAME)
+    return cached(who, chosen, drawn.dice, who.experiment, who.images, who.model, who.name, between.a, SAME)
 
 
 def dice_bars(who: Predictor, ends: dict[str, Tensor]) -> dict[str, str]:

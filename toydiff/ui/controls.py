@@ -11,7 +11,8 @@ import streamlit as st
 from toydiff.data import user_data
 from toydiff.experiments.experiment import CHOICES, RANGES, UP_TO_T, Experiment
 from toydiff.server import live
-from toydiff.server.live import Failed, ImageRun, Race, RaceSnapshot, Run, Snapshot
+from toydiff.server.live import ImageRun, Race, Run
+from toydiff.server.snapshots import Failed, RaceSnapshot, Snapshot
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.sessions import room
@@ -40,7 +41,7 @@ def control(field: str) -> None:
     st.session_state[key] = value
     changed: Callable[[], None] = lambda: _changed(field, key)  # noqa: E731
     if field in CHOICES:
-        menu = (*CHOICES[field], *state.brought(Experiment)) if field == Experiment.brought else CHOICES[field]
+        menu = (*CHOICES[field], *state.user_keys(Experiment)) if field == Experiment.user_field else CHOICES[field]
         st.selectbox(label, menu, key=key, help=help, on_change=changed, format_func=user_data.title)
     elif field in STOPS:
         stops = sorted({*STOPS[field], value})  # a link may carry a value between two stops

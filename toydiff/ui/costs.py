@@ -84,16 +84,16 @@ def run_scene(bench: Bench, experiment: Experiment) -> tuple[Scene, Cost]:
     """The run that the experiment asks for, and what it costs."""
     chosen = cost(bench, experiment.sampler, experiment.steps or experiment.T)
     key = (experiment.sampler, experiment.steps, experiment.particles)
-    return _once("cost-run", bench, key, draw.run_scene, experiment), chosen
+    return _cached("cost-run", bench, key, draw.run_scene, experiment), chosen
 
 
 def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> tuple[Scene, list[float]]:
     """The three runs of the switches."""
     key = (experiment.particles, *switches)
-    return _once("cost-switches", bench, key, draw.switches_scene, experiment, switches)
+    return _cached("cost-switches", bench, key, draw.switches_scene, experiment, switches)
 
 
-def _once(name: str, bench: Bench, key: tuple[object, ...], make: Callable[..., Made], *arguments: object) -> Made:
+def _cached(name: str, bench: Bench, key: tuple[object, ...], make: Callable[..., Made], *arguments: object) -> Made:
     """What `make` makes of a bench, once for a key: for all sessions, or for this one if the bench is its own."""
     if bench.trained is None:
         return cached_under((name, bench, *key), make, bench, *arguments)

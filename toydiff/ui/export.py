@@ -52,7 +52,7 @@ def film_with_export(
             st.rerun()
         with below.container(horizontal=True, vertical_alignment="center", key=f"{key}-export"):
             st.caption(scene.stamp)
-            file = Kept(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
+            file = DownloadFile(f"{name}.npz", "application/octet-stream", ":material/database:", "export.numbers")
             of = None if grows or lives else scene
             whole = lambda: scene if contours is None else replace(scene, density=contours())  # noqa: E731
             made_on_demand(file, lambda: tried(numbers, whole()), key=f"{key}-npz", of=of)
@@ -62,7 +62,7 @@ def film_with_export(
     return chosen
 
 
-class Kept(NamedTuple):
+class DownloadFile(NamedTuple):
     """A file to take home."""
 
     name: str
@@ -71,7 +71,7 @@ class Kept(NamedTuple):
     label: str  # of the button that makes it: a key of words; its hint is there too, as <label>_help
 
 
-def made_on_demand(file: Kept, make: Callable[[], bytes], *, key: str, of: object) -> None:
+def made_on_demand(file: DownloadFile, make: Callable[[], bytes], *, key: str, of: object) -> None:
     """A button that makes a file, and beside it, once that is there, one that saves it. `of`: what the file is of; it
     is forgotten when that is another one, or another page is opened.
 

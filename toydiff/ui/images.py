@@ -18,11 +18,11 @@ from toydiff.draw import images as drawn
 from toydiff.draw.images import (
     CHUNK,
     SHOWN,
-    apart,
     bridge_scene,
     closest,
     differences,
     digit_counts,
+    distances,
     forward_scene,
     nearest_scene,
     training_scene,
@@ -33,7 +33,9 @@ from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import THREE_WAYS
 from toydiff.experiments.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment
 from toydiff.measures.judge import Verdict
-from toydiff.server.live import ImageRun, Snapshot, judge
+from toydiff.server.live import ImageRun
+from toydiff.server.snapshots import Snapshot
+from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import train_now
@@ -96,7 +98,7 @@ def _control(field: str) -> None:
     key, label, help = f"control-image-{field}", words(f"fields.{field}"), words(f"images.help_{field}")
     value = st.session_state[key] = getattr(st.session_state.image_experiment, field)
     if field == "data":
-        menu = dict.fromkeys((*MENU, *state.brought(ImageExperiment), value))
+        menu = dict.fromkeys((*MENU, *state.user_keys(ImageExperiment), value))
         st.selectbox(label, menu, key=key, help=help, on_change=_changed, args=[field], format_func=user_data.title)
     elif field in IMAGE_CHOICES:
         named = {name: words(f"images.{name}") for name in IMAGE_CHOICES[field]}
@@ -159,7 +161,7 @@ def watch(run: ImageRun, old: Snapshot) -> None:
     state.follow(old, now)
     if now.diverged_at is not None:
         st.error(words("images.diverged", step=f"{now.diverged_at + 1:,}", lr=f"{run.experiment.lr:g}"))
-    newest, judged = now.checkpoints[-1], run.experiment.data == "digits"
+    newest, judged = now.evaluations[-1], run.experiment.data == "digits"
     film, curves = st.columns(2)
     with film:
         made_by = words("page.network", steps=f"{newest.step:,}")
@@ -190,7 +192,7 @@ def watch(run: ImageRun, old: Snapshot) -> None:
         loss = charts.loss(now.losses, None, title, axis, "")
         st.plotly_chart(loss, key="images-loss", config=STILL, alt=words("images.loss_alt"))
         if judged:
-            points = [(point.step, point.ratio) for point in now.checkpoints]
+            points = [(point.step, point.ratio) for point in now.evaluations]
             sure = charts.judged(points, judge().floor, words("images.sure_title"), axis, words("images.sure_floor"))
             st.plotly_chart(sure, key="images-sure", config=STILL, alt=words("images.sure_alt"))
 
@@ -241,7 +243,7 @@ def forward(experiment: ImageExperiment, images: Images) -> Scene:
 def usual_distances(data: str, n: int, seed: int) -> tuple[float, float]:
     """How far images of the data are, on average, from the mean image, and from the nearest other image."""
     x = load(data, n, seed).x
-    return apart(x, x.mean(0)).mean().item(), closest(x[:CHUNK], x, rank=2)[0].mean().item()
+    return distances(x, x.mean(0)).mean().item(), closest(x[:CHUNK], x, rank=2)[0].mean().item()
 
 
 def nearest(experiment: ImageExperiment, images: Images, ways: Scene, made_by: str) -> tuple[Scene, Tensor]:

@@ -18,7 +18,7 @@ from toydiff.data import files, silhouettes, user_data
 from toydiff.data.points import MAX_POINTS, MIN_POINTS, standardized
 from toydiff.data.silhouettes import JOINER, Silhouette
 from toydiff.data.tables import MAX_BYTES, Table
-from toydiff.data.user_data import Own
+from toydiff.data.user_data import UserDataset
 from toydiff.diffusion import trajectory
 from toydiff.diffusion.schedules import cosine
 from toydiff.diffusion.trajectory import Trajectory
@@ -31,7 +31,7 @@ from toydiff.server.live import Run
 from toydiff.text import shown, words
 from toydiff.ui import page, pictures, state
 from toydiff.ui.canvas import canvas
-from toydiff.ui.export import Kept, made_on_demand
+from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.player import player
 from toydiff.ui.rendering import made
 from toydiff.ui.runs import kept
@@ -139,7 +139,7 @@ def _forget() -> None:
 # ---------------------------------------------------------------- what becomes of it
 
 
-def offer(cloud: Cloud, way: str) -> Own:
+def offer(cloud: Cloud, way: str) -> UserDataset:
     """A field for its name, and the button that makes it the data of all lessons on points. Returns what that would
     be."""
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -152,7 +152,7 @@ def offer(cloud: Cloud, way: str) -> Own:
         )
         one = _named(name.strip() or cloud.name, cloud.x)
         if st.button(words("own.learn"), type="primary", icon=":material/school:", key="own-learn"):
-            state.bring(one)
+            state.use_dataset(one)
             _forget()
             with suppress(StreamlitAPIException):  # a page that runs without app.py has no neighbours
                 st.switch_page("pages/train.py")
@@ -176,10 +176,10 @@ def preview(title: str, x: Tensor, key: object) -> None:
     player(kept("own-preview", key, make), key="own-preview", name="toydiff-own", trails=False, compact=True)
 
 
-def _named(name: str, x: Tensor) -> Own:
+def _named(name: str, x: Tensor) -> UserDataset:
     """Points under a name, with a number behind it if this session has others under that name."""
     one, number = user_data.keep(name, x), 1
-    taken = {user_data.title(key): key for key in state.brought(Experiment)}
+    taken = {user_data.title(key): key for key in state.user_keys(Experiment)}
     while taken.get(one.name, one.key) != one.key:
         number += 1
         one = user_data.keep(f"{name} {number}", x)
@@ -200,7 +200,7 @@ def offer_file(experiment: Experiment) -> None:
     else:
         st.markdown(words("own.holds", data=data, steps=f"{run.step:,}"))
     with st.container(horizontal=True):
-        lesson = Kept("toydiff-lesson.safetensors", "application/octet-stream", ":material/save:", "own.save")
+        lesson = DownloadFile("toydiff-lesson.safetensors", "application/octet-stream", ":material/save:", "own.save")
         made_on_demand(lesson, partial(_packed, run, experiment), key="own-save", of=(run, experiment))
         if st.button(words("own.open"), key="own-open", icon=":material/upload_file:"):
             open_lesson()
@@ -236,7 +236,7 @@ def put_in_place(content: bytes, name: str) -> None:
         if found.state is not None:
             state.fresh_run(found.experiment, found.state)
         if found.data is not None:
-            state.bring(found.data)
+            state.use_dataset(found.data)
         state.change(**asdict(found.experiment))
     st.session_state["own-opened"] = found.experiment
 
@@ -247,7 +247,7 @@ def say_what_was_opened() -> None:
     if opened is None or opened not in (st.session_state.experiment, st.session_state.image_experiment):
         return
     name = "images" if isinstance(opened, ImageExperiment) else "train"
-    st.success(words(f"own.opened_{name}", data=user_data.title(getattr(opened, opened.brought))))
+    st.success(words(f"own.opened_{name}", data=user_data.title(getattr(opened, opened.user_field))))
     page.link(name, words(f"nav.{name}"))
 
 

@@ -13,7 +13,8 @@ from streamlit.errors import StreamlitAPIException
 from toydiff.data import user_data
 from toydiff.diffusion.exact import Model
 from toydiff.experiments.experiment import CHOICES, Experiment
-from toydiff.server.live import Run, Snapshot
+from toydiff.server.live import Run
+from toydiff.server.snapshots import Snapshot
 from toydiff.text import prose, words
 from toydiff.ui import runs, sessions, state, teacher
 from toydiff.ui.controls import control, do, say_if_not_allowed, train_now, training_buttons

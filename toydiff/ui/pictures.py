@@ -18,7 +18,7 @@ from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.live import ImageRun
 from toydiff.text import shown, words
 from toydiff.ui import state
-from toydiff.ui.export import Kept, made_on_demand
+from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.images import load
 from toydiff.ui.rendering import made
 from toydiff.ui.runs import kept
@@ -36,7 +36,7 @@ def offer(run: ImageRun) -> None:
         if st.button(words("images.bring"), key="images-bring", icon=":material/add_photo_alternate:", width="stretch"):
             own_pictures()
         name = f"toydiff-{run.experiment.data}.safetensors"
-        network = Kept(name, "application/octet-stream", ":material/save:", "images.keep")
+        network = DownloadFile(name, "application/octet-stream", ":material/save:", "images.keep")
         made_on_demand(network, run.packed, key="images-keep", of=run)
         if st.button(words("images.open"), key="images-open", icon=":material/upload_file:", width="stretch"):
             open_network()
@@ -74,7 +74,7 @@ def own_pictures() -> None:
     st.markdown(words("images.found", n=f"{len(images.x):,}", shown=min(PREVIEW, len(images.x))))
     enlarged([("", picture) for picture in images.pixels(images.x[:PREVIEW])], side=64)
     if st.button(words("images.use"), type="primary", key="images-use"):
-        state.bring(user_data.keep(_title(files), images))
+        state.use_dataset(user_data.keep(_title(files), images))
         _forget()
         st.rerun()
     _list(skipped)
@@ -140,5 +140,5 @@ def put_in_place(found: Checkpoint, name: str) -> None:
         raise ValueError(words("cli.other_shape", shape=shape, other=other))
     state.fresh_image_run(experiment, images, found.state)
     if found.data is not None:
-        state.bring(found.data)
+        state.use_dataset(found.data)
     state.change_images(**asdict(experiment))

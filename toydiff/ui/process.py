@@ -20,12 +20,12 @@ def prepare() -> None:
     """Make room for a class. Before each page, and before each part of one that runs by itself: Streamlit runs them in
     new threads, where torch would start one more for a product of matrices, or for a mean, and have it wait in a loop
     for the next one: a quarter of the app's time."""
-    _once()
+    _set_up()
     torch.set_num_threads(1)  # of the thread that says so
 
 
 @st.cache_resource
-def _once() -> None:
+def _set_up() -> None:
     """Processes that train and that paint, and a garbage collector that skips the libraries.
 
     torch leaves a heap of a million objects. A collection that walks it holds the interpreter, and with it every

@@ -10,8 +10,8 @@ from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.experiments.experiment import Experiment
-from toydiff.server.live import SAMPLES, Race, RaceSnapshot
-from toydiff.server.snapshots import times
+from toydiff.server.live import SAMPLES, Race
+from toydiff.server.snapshots import RaceSnapshot, times
 from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.controls import training_buttons
@@ -78,12 +78,12 @@ def _scene(race: Race, now: RaceSnapshot, names: tuple[str, str]) -> Scene:
             name,
             words("formulas.ddpm"),
             lane.trajectory,
-            tuple(point.note("race.note") for point in lane.checkpoints),
+            tuple(point.note("race.note") for point in lane.evaluations),
         )
         for name, lane in zip(names, now.lanes, strict=True)
     )
     experiment = race.experiments[0]
-    made_by = words("page.network", steps=f"{now.lanes[0].checkpoints[-1].step:,}")
+    made_by = words("page.network", steps=f"{now.lanes[0].evaluations[-1].step:,}")
     what = stamp(experiment, " | ".join(names), made_by)
     return Scene(panels, experiment.data()[:GHOST], what, clock="step", start=experiment.start())
 
@@ -92,7 +92,7 @@ def _numbers(now: RaceSnapshot, names: tuple[str, str]) -> None:
     """The same three numbers of both, each above its picture."""
     samples = f"{SAMPLES:,}"
     for column, name, lane, colour in zip(st.columns(2), names, now.lanes, charts.LANES, strict=True):
-        newest = lane.checkpoints[-1]
+        newest = lane.evaluations[-1]
         with column, st.container(gap="xxsmall"):
             st.html(f'<b style="color: {colour}">{escape(name)}</b>')
             with st.container(horizontal=True):
@@ -114,9 +114,9 @@ def _charts(key: str, race: Race, now: RaceSnapshot, names: tuple[str, str]) -> 
             st.metric(words(f"train.{name}"), figure, help=words(f"train.{name}_help"), width="content")
     best = [best_loss(experiment) for experiment in race.experiments]
     losses = [charts.averaged(lane.losses) for lane in now.lanes]
-    steps = [point.step for point in now.lanes[0].checkpoints]
-    ratios = [(steps, [point.ratio for point in lane.checkpoints]) for lane in now.lanes]
-    errors = [(steps, [point.error for point in lane.checkpoints]) for lane in now.lanes]
+    steps = [point.step for point in now.lanes[0].evaluations]
+    ratios = [(steps, [point.ratio for point in lane.evaluations]) for lane in now.lanes]
+    errors = [(steps, [point.error for point in lane.evaluations]) for lane in now.lanes]
     for name, curves, goals, goal in (
         ("loss", losses, list(dict.fromkeys(best)), "best"),  # one line if both can get as far
         ("quality", ratios, [1.0], "floor"),

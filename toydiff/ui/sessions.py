@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from streamlit.runtime import Runtime, get_instance
 
-from toydiff.data.user_data import Own
+from toydiff.data.user_data import UserDataset
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import Limits, limits
@@ -39,7 +39,7 @@ class Session:
     run: Run | None = None
     image_runs: dict[ImageExperiment, ImageRun] = field(default_factory=dict)  # the newest last
     races: dict[str, Race] = field(default_factory=dict)  # each under the name that its page gave it
-    brought: dict[str, Own] = field(default_factory=dict)  # the oldest first
+    user_data: dict[str, UserDataset] = field(default_factory=dict)  # the oldest first
     kept: dict[str, Any] = field(default_factory=dict)  # what pages have computed for it
     shown: dict[str, Any] = field(default_factory=dict)  # films of points, and files, of the page that it looks at
     experiment: Experiment | None = None  # what it looks at
@@ -68,7 +68,7 @@ class Session:
     def unite(self, old: Session, new: Session) -> None:
         """Have what both have. Until a tab is recognized, for a second or so, it has a new session: what is clicked
         there must not be lost."""
-        self.brought = old.brought | new.brought
+        self.user_data = old.user_data | new.user_data
         self.kept = new.kept | old.kept  # not the empty canvas of the new one
         if old.page == new.page:
             new.shown |= old.shown | new.shown
@@ -82,7 +82,7 @@ class Session:
         self.run, self.seated = None, False
         self.image_runs.clear()
         self.races.clear()
-        self.brought.clear()
+        self.user_data.clear()
         self.kept.clear()
         self.shown.clear()
 

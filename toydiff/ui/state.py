@@ -14,12 +14,13 @@ from torch import Tensor
 from toydiff.data import user_data
 from toydiff.data.images import Images
 from toydiff.data.points import MIN_POINTS
-from toydiff.data.user_data import Own
+from toydiff.data.user_data import UserDataset
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.experiments.settings import Problem, Settings
 from toydiff.server import live
-from toydiff.server.live import ImageRun, Race, RaceSnapshot, Run, Snapshot, Training
+from toydiff.server.live import ImageRun, Race, Run, Training
+from toydiff.server.snapshots import RaceSnapshot, Snapshot
 from toydiff.text import words
 from toydiff.ui.process import prepare
 from toydiff.ui.sessions import Session, room
@@ -78,23 +79,23 @@ def write_address() -> None:
     st.session_state.address = address
 
 
-def brought(kind: type[Settings]) -> list[str]:
+def user_keys(kind: type[Settings]) -> list[str]:
     """The keys of the data that this session brought along for experiments of this kind, the oldest first."""
     points = kind is Experiment
-    return [key for key, one in _brought().items() if isinstance(one.data, Tensor) is points]
+    return [key for key, one in _user_data().items() if isinstance(one.data, Tensor) is points]
 
 
-def bring(one: Own) -> None:
+def use_dataset(one: UserDataset) -> None:
     """Keep data for this session, and make it what the next picture shows. Of many sets the oldest go."""
-    _brought()[one.key] = one
+    _user_data()[one.key] = one
     if isinstance(one.data, Tensor):
         change(dataset=one.key, points=max(MIN_POINTS, len(one)), trained=0)
     else:
         change_images(data=one.key, n=max(MIN_POINTS, len(one)))
     used = {st.session_state.experiment.dataset, st.session_state.image_experiment.data}
-    unused = [key for key in _brought() if key not in used]
-    while unused and (len(_brought()) > BROUGHT or sum(held.bytes for held in _brought().values()) > ROOM):
-        del _brought()[unused.pop(0)]
+    unused = [key for key in _user_data() if key not in used]
+    while unused and (len(_user_data()) > BROUGHT or sum(held.bytes for held in _user_data().values()) > ROOM):
+        del _user_data()[unused.pop(0)]
 
 
 def session() -> Session:
@@ -219,23 +220,23 @@ def only(training: Training) -> Training:
     return training
 
 
-def _brought() -> dict[str, Own]:
-    return session().brought
+def _user_data() -> dict[str, UserDataset]:
+    return session().user_data
 
 
 def _with_data(settings: Kind) -> tuple[Kind, list[Problem]]:
     """The same if its data is here; with the usual data, and the problem, if that was somebody's own and is gone."""
-    key = getattr(settings, settings.brought)
+    key = getattr(settings, settings.user_field)
     if not user_data.is_key(key):
         return settings, []
     try:
-        _brought()[key] = user_data.find(key)  # held from now on, even if it came with somebody else's link
+        _user_data()[key] = user_data.find(key)  # held from now on, even if it came with somebody else's link
         return settings, []
-    except user_data.Gone:
+    except user_data.DatasetNotFound:
         usual = type(settings)()
         size = "points" if isinstance(settings, Experiment) else "n"
-        fields = {name: getattr(usual, name) for name in (settings.brought, size)}
-        return replace(settings, **fields), [Problem(settings.brought, key, "", fields[settings.brought])]
+        fields = {name: getattr(usual, name) for name in (settings.user_field, size)}
+        return replace(settings, **fields), [Problem(settings.user_field, key, "", fields[settings.user_field])]
 
 
 def _of_images(params: dict[str, str]) -> dict[str, str]:

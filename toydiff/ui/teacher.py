@@ -19,7 +19,8 @@ import streamlit as st
 from toydiff.data import user_data
 from toydiff.server import live
 from toydiff.server.limits import cores
-from toydiff.server.live import ImageRun, Race, RaceSnapshot, Run, Training
+from toydiff.server.live import ImageRun, Race, Run, Training
+from toydiff.server.snapshots import RaceSnapshot
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.sessions import Session, room
@@ -92,7 +93,7 @@ def _bytes(word: str) -> bytes:
 # ---------------------------------------------------------------- what the class does
 
 
-class Pace:
+class StepRates:
     """How fast every training is: its steps between one look and the next."""
 
     def __init__(self) -> None:
@@ -134,27 +135,27 @@ def students() -> list[Session]:
     return [session for session in room().present() if not session.teacher]
 
 
-def numbers(pace: Pace) -> Numbers:
+def numbers(rates: StepRates) -> Numbers:
     """What the server is doing now."""
     there = students()
     training = sum(any(one.running for one in session.trainings()) for session in there)
     places = room().limits.trainees - sum(session.seated for session in room().present())
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     ours, workers = _megabytes(), sum(held or 0 for held in live.load().memory) / 1e6
-    return Numbers(len(there), training, max(0, places), pace.total, load, ours and ours + workers)
+    return Numbers(len(there), training, max(0, places), rates.total, load, ours and ours + workers)
 
 
-def table(sessions: Sequence[Session], pace: Pace) -> dict[str, list[Any]]:
+def table(sessions: Sequence[Session], rates: StepRates) -> dict[str, list[Any]]:
     """One line for each session, column by column. A line shows what the session trains now; if nothing, what its page
     is about."""
-    rows = [_row(number, session, pace) for number, session in enumerate(sessions, 1)]
+    rows = [_row(number, session, rates) for number, session in enumerate(sessions, 1)]
     return {column: [row[column] for row in rows] for column in COLUMNS}
 
 
 COLUMNS = ("number", "page", "data", "state", "step", "speed", "good")
 
 
-def _row(number: int, session: Session, pace: Pace) -> dict[str, Any]:
+def _row(number: int, session: Session, rates: StepRates) -> dict[str, Any]:
     training = _shown(session)
     begun = training is not None and (training.step > 0 or training.running)
     return {
@@ -163,7 +164,7 @@ def _row(number: int, session: Session, pace: Pace) -> dict[str, Any]:
         "data": _data(session, training),
         "state": words(f"teacher.{_state(training)}"),
         "step": training.step if training is not None and begun else None,
-        "speed": _rounded(pace.of(training)) if training is not None and begun else None,
+        "speed": _rounded(rates.of(training)) if training is not None and begun else None,
         "good": _good(training) if training is not None and begun else "",
     }
 
@@ -199,7 +200,7 @@ def _data(session: Session, training: Training | None) -> str:
             name = session.experiment.dataset if session.experiment else ""
     try:
         return user_data.title(name) if name else ""
-    except user_data.Gone:
+    except user_data.DatasetNotFound:
         return words("teacher.own")
 
 
@@ -228,9 +229,9 @@ def watch() -> None:
     """The buttons, the numbers and the table, every two seconds."""
     keep_paused()
     there = students()
-    pace: Pace = st.session_state.setdefault("teacher-pace", Pace())
-    pace.look([training for session in there for training in session.trainings()], time.monotonic())
-    held, now = room().held, numbers(pace)
+    rates: StepRates = st.session_state.setdefault("teacher-pace", StepRates())
+    rates.look([training for session in there for training in session.trainings()], time.monotonic())
+    held, now = room().held, numbers(rates)
     with st.container(horizontal=True, vertical_alignment="center"):
         label, icon = ("go_on", ":material/play_arrow:") if held else ("pause", ":material/pause:")
         st.button(
@@ -238,7 +239,7 @@ def watch() -> None:
             type="primary",
             icon=icon,
             key="teacher-hold",
-            on_click=let_go if held else pause_everybody,
+            on_click=resume_all if held else pause_everybody,
         )
         st.markdown(words("teacher.held" if held else "teacher.free"), width="content")
     figures = {
@@ -268,7 +269,7 @@ def watch() -> None:
         "good": st.column_config.TextColumn(words("teacher.good"), help=words("teacher.good_help"), width=110),
     }
     st.dataframe(
-        table(there, pace),
+        table(there, rates),
         column_config=columns,
         hide_index=True,
         height="content",
@@ -282,13 +283,13 @@ def watch() -> None:
 
 
 def pause_everybody() -> None:
-    """Nobody trains until `let_go`. Each training stops after the step at hand; its page sees that by itself."""
+    """Nobody trains until `resume_all`. Each training stops after the step at hand; its page sees that by itself."""
     with _lock:
         room().held = True
     keep_paused()
 
 
-def let_go() -> None:
+def resume_all() -> None:
     """Everybody may train again, and what the teacher has paused goes on."""
     with _lock:
         room().held = False

@@ -17,14 +17,14 @@ from toydiff.experiments.experiment import Experiment
 SAMPLES = 5000
 
 
-class Racer(NamedTuple):
+class Baseline(NamedTuple):
     """Somebody who trains: the first `next(training)` prepares, each further one is some steps."""
 
     training: Iterator[object]
     samples: Callable[[], Tensor]  # (SAMPLES, 2), from the network as it is now
 
 
-def toydiff(experiment: Experiment) -> Racer:
+def toydiff(experiment: Experiment) -> Baseline:
     """This project, as its pages use it."""
     trainer, x = experiment.trainer(), experiment.start(SAMPLES)
 
@@ -33,10 +33,10 @@ def toydiff(experiment: Experiment) -> Racer:
             yield
             trainer.advance(20)
 
-    return Racer(training(), lambda: experiment.reverse(trainer.predictor, "ddpm", x).end)
+    return Baseline(training(), lambda: experiment.reverse(trainer.predictor, "ddpm", x).end)
 
 
-def plain(experiment: Experiment) -> Racer:
+def plain(experiment: Experiment) -> Baseline:
     """Algorithm 1 as one writes it for the first time: DataLoader, Adam, uniform t, a list of losses. Layers, batch,
     schedule and sampler are ours; t enters as t / T."""
     torch.manual_seed(experiment.seed)
@@ -67,10 +67,10 @@ def plain(experiment: Experiment) -> Racer:
         *_, last = reverse(model, schedule, torch.randn(SAMPLES, 2))
         return last.x
 
-    return Racer(training(), samples)
+    return Baseline(training(), samples)
 
 
-def smalldiffusion(experiment: Experiment) -> Racer:
+def smalldiffusion(experiment: Experiment) -> Baseline:
     """The package from PyPI, with every number of the toy example in its README; only the data is ours.
     https://github.com/yuanchenyang/smalldiffusion#toy-models"""
     sys.modules["torchvision"] = MagicMock()  # asked for by its picture data sets, which have no part in this
@@ -92,4 +92,4 @@ def smalldiffusion(experiment: Experiment) -> Racer:
         *_, x0 = samples(model, schedule.sample_sigmas(20), gam=2, batchsize=SAMPLES)
         return x0
 
-    return Racer((ns.loss.item() for ns in trainer), sample)
+    return Baseline((ns.loss.item() for ns in trainer), sample)
