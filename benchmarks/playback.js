@@ -19,7 +19,9 @@ window.rate = (ms) => new Promise((done) => {
   let pictures = 0, began = null;
   const next = (now) => {
     began ??= now;
-    now - began < ms ? (pictures++, requestAnimationFrame(next)) : done((1000 * pictures) / (now - began));
+    if (now - began >= ms) return done((1000 * pictures) / (now - began));
+    pictures += 1;
+    requestAnimationFrame(next);
   };
   requestAnimationFrame(next);
 });

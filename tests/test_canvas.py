@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from toydiff.components.bundle import component
+from toydiff.components.canvas.drawing import UNIT, Drawing
 from toydiff.text import words
 from toydiff.ui import canvas as canvas_module
-from toydiff.ui.canvas import HERE, LABELS, SCRIPTS, UNIT, Drawing, canvas
+from toydiff.ui.canvas import LABELS, canvas
 
 # ---------------------------------------------------------------- what Python believes
 
@@ -117,9 +119,7 @@ def test_what_is_no_drawing_is_refused_with_a_sentence(shown, initial):
 
 
 def test_all_that_is_said_has_its_words_and_nothing_comes_from_a_network(shown):
-    html, css = ((HERE / f"canvas.{kind}").read_text("utf-8") for kind in ("html", "css"))
-    js = "".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    js, html, css = component("canvas")
     said = set(re.findall(r'data-(?:name|say)="([^"]+)"', html)) | set(re.findall(r"labels\.(\w+)", js))
     assert said == set(LABELS) == shown()[1]["labels"].keys()
     assert not re.search(r"https?://|@import|url\(|import |fetch\(", html + css + js)
-    assert {path.stem for path in HERE.glob("*.js")} == set(SCRIPTS) - {"../theme"}

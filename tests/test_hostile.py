@@ -27,6 +27,7 @@ from streamlit.testing.v1 import AppTest
 from tests.test_pages import APP, FAST, NET, experiment, film, fine, open_page, press
 from tests.waiting import PATIENCE
 from toydiff.cli.main import main
+from toydiff.components.bundle import component
 from toydiff.data import files, pictures, silhouettes, user_data
 from toydiff.data.images import Images
 from toydiff.data.points import MIN_POINTS
@@ -41,7 +42,6 @@ from toydiff.text import words
 from toydiff.ui import costs, export, runs, state, uploads
 from toydiff.ui.page import PAGES
 from toydiff.ui.pictures import MEGABYTES
-from toydiff.ui.player import HERE
 from toydiff.ui.sessions import FREED_AFTER
 
 HTML = "<img src=x onerror=alert(1)>"
@@ -538,7 +538,7 @@ def test_a_film_for_which_there_is_no_room_leaves_no_half_of_it(tmp_path, monkey
 
 def test_the_limits_in_the_security_notes_are_those_of_the_code():
     notes = " ".join((APP.parent / "SECURITY.md").read_text("utf-8").split())
-    (frames,) = re.findall(r"const FRAMES = (\d+);", (HERE / "export.js").read_text("utf-8"))
+    (frames,) = re.findall(r"const FRAMES = (\d+);", component("player").js)
     assert int(frames) == len(spaced(1000))  # from a terminal as well
     table, most = files.limits(), {name: f"{high:,.0f}" for name, (_, high) in RANGES.items()}
     for limit in (

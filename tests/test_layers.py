@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # The rooms of toydiff/, from the top down: each may import those that stand below it.
-ROOMS = ["ui", "cli", "server", "draw", "experiments", "measures", "data", "networks", "diffusion"]
+ROOMS = ["ui", "cli", "server", "components", "draw", "experiments", "measures", "data", "networks", "diffusion"]
 WITHOUT_PROSE = ["networks", "diffusion"]  # they need no lessons/: they can be handed to a student as they are
 SCREEN = ["streamlit"]
 PICTURES = ["plotly", "matplotlib"]

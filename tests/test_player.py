@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from toydiff.components.bundle import component as source
+from toydiff.components.player.packing import FAR, UNIT, pack
 from toydiff.data.images import Images
 from toydiff.data.points import DATASETS
 from toydiff.diffusion import exact, field
@@ -19,8 +21,7 @@ from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import HUES, THEMES
 from toydiff.text import words
 from toydiff.ui import player as player_module
-from toydiff.ui.player import HERE, LABELS, SCRIPTS, Chosen, pack
-from toydiff.ui.player.packing import FAR, UNIT
+from toydiff.ui.player import LABELS, Chosen
 
 
 class Film(NamedTuple):
@@ -222,10 +223,9 @@ def test_every_label_and_every_clock_has_its_words():
 
 
 def test_every_label_that_the_picture_asks_for_is_sent():
-    html = (HERE / "player.html").read_text("utf-8")
+    js, html, _ = source("player")
     asked = set(re.findall(r'data-(?:name|say)="([^"]+)"', html))
-    code = "\n".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
-    asked |= set(re.findall(r"labels\.(\w+)", code)) - {"clock"}
+    asked |= set(re.findall(r"labels\.(\w+)", js)) - {"clock"}
     assert asked
     assert asked <= set(LABELS)
 
@@ -384,7 +384,7 @@ def component(monkeypatch) -> Component:
 
 
 def test_whatever_can_be_switched_has_a_word(component):
-    html = (HERE / "player.html").read_text("utf-8")
+    html = source("player").html
     toggles = re.findall(r'data-toggle="([^"]+)"', html)
     offers = ["guess", "anatomy"]
     player_module.player(scene(trajectory()), key="x", trails=False, offers=offers, contours=lambda: None)
@@ -413,7 +413,7 @@ def test_a_layer_is_sent_when_it_is_first_switched_on(component, monkeypatch, la
 
 
 def test_whatever_can_be_taken_home_has_a_name_and_words(component):
-    html = (HERE / "player.html").read_text("utf-8")
+    html = source("player").html
     kinds = re.findall(r'data-export="([^"]+)"', html)
     assert kinds == ["gif", "strip"]
     assert re.findall(r'data-say="(gif|strip)"', html) == kinds

@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 from tests.test_film import STAMP, has, make
+from toydiff.components.bundle import component
+from toydiff.components.player.packing import pack
 from toydiff.data.images import Images
 from toydiff.diffusion import field
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import THEMES
 from toydiff.text import words
-from toydiff.ui.player import HERE, SCRIPTS, pack
 
 pytestmark = pytest.mark.browser
 
@@ -75,9 +76,8 @@ class Bench:
 
     def __init__(self, page: object) -> None:
         self.page = page
-        scripts = "\n".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
         page.set_content("<!doctype html><title>bench</title>")
-        page.add_script_tag(content=scripts + BENCH, type="module")
+        page.add_script_tag(content=component("player").js + BENCH, type="module")
         page.wait_for_function("window.bench")
 
     def ask(self, what: str, **given: object) -> object:

@@ -1,4 +1,4 @@
-"""A run of points as a GIF, from a terminal. (What plays in the app becomes a file in the browser, by ui/player.)
+"""A run of points as a GIF, from a terminal. (What plays in the app becomes a file in the browser: components/player.)
 
 Everything is drawn on a Figure of its own, without pyplot and rcParams: many threads can draw at once.
 """

@@ -1,7 +1,7 @@
 """Who is in the room: every browser tab that this server knows, what it has, and when it went away. Knows no page.
 
-A tab keeps the key of its session (ui/tab). If it is loaded again, or comes back after its connection was lost, it
-finds everything where it was, unless it was away for longer than FREED_AFTER.
+A tab keeps the key of its session (components/tab). If it is loaded again, or comes back after its connection was lost,
+it finds everything where it was, unless it was away for longer than FREED_AFTER.
 """
 
 from __future__ import annotations

@@ -1,6 +1,11 @@
 // Pictures to take home, drawn by what draws the panels on the page. Lengths are points: a panel is SIDE of them wide.
 // `shot` is what is shown when somebody asks: { film, theme, moment, enlarged, sans, mono }.
 
+import { drawPanel } from "./draw.js";
+import { aim } from "./layers.js";
+import { clockText, viewOf } from "./panels.js";
+import { place } from "./unpack.js";
+
 const SIDE = 288;
 const [EDGE, SPACE] = [10, 8]; // the border, and between two panels. Three panels: 900
 const HEAD = 42; // the title and the formula above a panel
@@ -125,7 +130,7 @@ function beginning(text, fits) {
 }
 
 // What plays, side by side, with everything that is written around it.
-class FilmSheet extends Sheet {
+export class FilmSheet extends Sheet {
   constructor(shot) {
     const panels = shot.film.panels.filter((_, p) => shot.enlarged === null || p === shot.enlarged);
     super(shot, panels, SIZES[panels.length] ?? SIDE);
@@ -170,7 +175,7 @@ class FilmSheet extends Sheet {
 }
 
 // For a slide: a row per panel, a column per moment.
-class StripSheet extends Sheet {
+export class StripSheet extends Sheet {
   constructor(shot, frames) {
     const { panels } = shot.film;
     const quiet = { ...shot.moment, followed: null, on: { ...shot.moment.on, trails: false, anatomy: false } };

@@ -1,6 +1,6 @@
 // Streamlit says which background it has; Python brings the colours for light and for dark. Returns those that fit, and
 // gives them to the style sheet.
-function dressed(root, themes) {
+export function dressed(root, themes) {
   const pen = document.createElement("canvas").getContext("2d");
   pen.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color").trim() || "#ffffff";
   const [r, g, b] = [1, 3, 5].map((at) => parseInt(pen.fillStyle.slice(at, at + 2), 16));

@@ -38,7 +38,7 @@ function mist(cloud, stroke, ms, radius) {
 }
 
 // touch: when the stroke begins; move: on the way to the next place; hold: as time goes by.
-const TOOLS = {
+export const TOOLS = {
   brush: { radii: [0.015, 0.04, 0.09], touch: dab, move: line },
   spray: { radii: [0.09, 0.18, 0.36], touch: dab, hold: mist },
   eraser: {

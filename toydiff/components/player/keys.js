@@ -6,7 +6,7 @@ const players = (window.toydiffPlayers ??= { all: new Set(), last: null });
 
 const TYPING = "input, textarea, select, [contenteditable], [role=slider], [role=listbox], [role=combobox], [role=tab]";
 
-function listenToKeys(root, isVisible, act) {
+export function listenToKeys(root, isVisible, act) {
   const me = { root, isVisible };
   players.all.add(me);
 

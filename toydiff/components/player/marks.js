@@ -3,7 +3,7 @@
 
 const LOOK_AGAIN = 500; // ms: Streamlit replaces charts now and then
 
-class Marks {
+export class Marks {
   lines = new Map(); // subplot of a chart -> its line
   charts = [];
   looked = -Infinity;

@@ -1,5 +1,10 @@
 // The canvas: holds the drawing and the tools, and draws when, and only when, something changes.
 
+import { Cloud, decoded, encoded } from "./cloud.js";
+import { Picture } from "./picture.js";
+import { TOOLS } from "./tools.js";
+import { dressed } from "../theme.js";
+
 const PAUSE = 300; // ms without a new stroke, and Python gets the drawing
 const STEP = 0.03; // of an arrow key, and how many times as far it goes with the shift key
 const STRIDE = 5;

@@ -1,6 +1,11 @@
 // What plays, as files to take home. They are made here, in the browser, by what draws the film: they show exactly what
 // is on the screen, and a whole class can make them at the same time, since the server has nothing to do with it.
 
+import { Gif, Palette } from "./gif.js";
+import { filled } from "./inspector.js";
+import { figure } from "./layers.js";
+import { FilmSheet, StripSheet } from "./sheet.js";
+
 const FRAMES = 120; // of a GIF, at most
 const [LENGTH, REST] = [600, 100]; // hundredths of a second: about how long a GIF plays, and how long its end is held
 const MOMENTS = 6; // of a strip
@@ -40,7 +45,7 @@ const MAKERS = { gif: gifOf, strip: stripOf };
 const SUFFIX = { gif: "gif", strip: "png" };
 
 // The buttons: each makes its file and hands it to the browser. `shoot` says what is shown.
-class Exports {
+export class Exports {
   constructor(root, shoot) {
     Object.assign(this, { shoot, said: root.querySelector(".said"), making: new Set() });
     this.buttons = [...root.querySelectorAll("[data-export]")];

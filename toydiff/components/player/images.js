@@ -22,7 +22,7 @@ function gridOf(view, film, { shape: [count, H, W] }) {
   return { side, gap, scale, width, height, x, y };
 }
 
-function drawImages(ctx, view, film, panel, now, moment, cache) {
+export function drawImages(ctx, view, film, panel, now, moment, cache) {
   const { theme } = view;
   const [count, H, W] = panel.shape;
   const { side, gap, scale, width, height, x, y } = gridOf(view, film, panel);
@@ -76,7 +76,7 @@ function onSheet(cache, [count, H, W, C], values) {
 const ofAll = (film, panel) => panel.shape[0] === film.particles;
 
 // The image at a place on the canvas (CSS pixels), or null.
-function imageAt(view, film, panel, px, py) {
+export function imageAt(view, film, panel, px, py) {
   if (!ofAll(film, panel)) return null;
   const { gap, width, height, x, y } = gridOf(view, film, panel);
   const [at, down] = [px * view.ratio, py * view.ratio];

@@ -4,7 +4,7 @@ const WHOLE_FILM = 6000; // ms at speed 1, however many frames
 const HOLD = 1200; // ms on the last frame before the film starts again
 const SLOW_STEP = 1100; // ms for one step when its two parts are shown one after the other
 
-class Clock {
+export class Clock {
   position = 0;
   target = 0; // the frame to come to rest on, while not playing
   last = 0;

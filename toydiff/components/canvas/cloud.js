@@ -2,7 +2,7 @@
 
 const KEPT = 100; // steps that can be undone
 
-class Cloud {
+export class Cloud {
   constructor(most, unit) {
     this.unit = unit; // whole numbers to one: what is drawn here is exactly what Python gets
     this.xy = new Int16Array(2 * most); // x of point i at 2 * i, and y right behind it
@@ -90,10 +90,10 @@ class Cloud {
 }
 
 // As Python reads and writes it: base64 of int16 pairs.
-function encoded(points) {
+export function encoded(points) {
   return btoa(Array.from(new Uint8Array(points.buffer), (byte) => String.fromCharCode(byte)).join(""));
 }
 
-function decoded(text) {
+export function decoded(text) {
   return new Int16Array(Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer);
 }

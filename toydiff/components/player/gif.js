@@ -5,7 +5,7 @@ const COLOURS = 255; // of 256: the last one is for pixels that stay what they w
 const UNCHANGED = COLOURS;
 
 // The colours of a theme as they are, and those that are most like the pixels of some pictures.
-class Palette {
+export class Palette {
   constructor(theme, pictures) {
     const exact = [...theme.hues, ...Object.values(theme).filter((value) => typeof value === "string")].map(channels);
     this.colours = [...exact, ...chosen(pictures, COLOURS - exact.length)];
@@ -76,7 +76,7 @@ function halves({ cells, weight, axis }) {
   return [boxOf(cells.slice(0, cut)), boxOf(cells.slice(cut))];
 }
 
-class Gif {
+export class Gif {
   constructor(width, height, colours, comment) {
     Object.assign(this, { width, height, last: null });
     const table = new Uint8Array(3 * 256);

@@ -1,8 +1,10 @@
 // Buttons, slider and toggles: they tell the player what to do, and show what it does.
 
+import { clockText } from "./panels.js";
+
 const OFFERED = ["guess", "anatomy", "density"]; // where the film has them
 
-class Controls {
+export class Controls {
   constructor(root, act) {
     this.root = root;
     this.slider = root.querySelector(".slider");

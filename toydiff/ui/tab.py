@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
-_component = st.components.v2.component("toydiff_tab", js=(Path(__file__).parent / "tab.js").read_text("utf-8"))
+from toydiff.components.bundle import component
+
+_component = st.components.v2.component("toydiff_tab", **component("tab")._asdict())
 
 
 class Before(NamedTuple):

@@ -3,7 +3,7 @@
 const CELLS = 8; // of the grid, across
 const CHUNK = 500; // points in one path: long paths are slow
 
-class Picture {
+export class Picture {
   constructor(canvas) {
     this.canvas = canvas;
     this.ctx = canvas.getContext("2d");

@@ -1,9 +1,12 @@
 // Reads one arrow: its place, what it is in each panel, and how two of them differ. The line keeps its place under the
 // panels, and as many rows as its longest text may need.
 
+import { sx, sy, TURN } from "./draw.js";
+import { figure, standing } from "./layers.js";
+
 const WIDEST = -0.000888; // a long number
 
-class Inspector {
+export class Inspector {
   constructor(root) {
     this.root = root;
     this.line = root.querySelector(".inspector");
@@ -57,10 +60,10 @@ function sentence(labels, [x, y], vectors) {
   return [...parts, filled(labels.angle, { angle: angle.toFixed(1) }), filled(labels.ratio, { ratio: figure(a / b) })];
 }
 
-const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+export const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 // The place nearest to a point of the canvas, of those that have an arrow on it.
-function nearestPlace(view, film, px, py) {
+export function nearestPlace(view, film, px, py) {
   const { places } = film.field;
   const away = (i) => Math.hypot(sx(view, places[2 * i]) - px, sy(view, places[2 * i + 1]) - py);
   return standing(view, film).reduce((best, i) => (away(i) < away(best) ? i : best));

@@ -1,15 +1,19 @@
 // One panel on its canvas. `view` is what the panels share (size, scale, theme, background), `moment` is what is
 // shown now: { position, on: {trails, guess, ...}, followed, fresh, reach, inspected, picked }. Lengths are CSS pixels.
 
-const TURN = 2 * Math.PI;
-const CROWD = 600; // from so many particles on, points are smaller and plainer
+import { drawAnatomy } from "./anatomy.js";
+import { drawImages } from "./images.js";
+import { drawLayers, drawOverlay, drawScale } from "./layers.js";
+
+export const TURN = 2 * Math.PI;
+export const CROWD = 600; // from so many particles on, points are smaller and plainer
 
 // Two coordinates of the data to the screen: y points up there, and down here.
-const sx = (view, x) => view.size / 2 + x * view.scale;
-const sy = (view, y) => view.size / 2 - y * view.scale;
+export const sx = (view, x) => view.size / 2 + x * view.scale;
+export const sy = (view, y) => view.size / 2 - y * view.scale;
 
 // Grid and data never move: drawn once, copied under every frame. Layers lie over them, particles over the layers.
-function background(view, film) {
+export function background(view, film) {
   const { size, theme, ratio } = view;
   const layer = document.createElement("canvas");
   layer.width = layer.height = Math.round(size * ratio);
@@ -31,7 +35,7 @@ function background(view, film) {
   return layer;
 }
 
-function drawPanel(ctx, view, film, panel, now, moment, cache) {
+export function drawPanel(ctx, view, film, panel, now, moment, cache) {
   if (panel.shape) return drawImages(ctx, view, film, panel, now, moment, cache);
   ctx.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
   ctx.drawImage(view.layer, 0, 0, view.size, view.size);
@@ -55,7 +59,7 @@ function drawParticles(ctx, view, film, panel, now, moment, cache) {
   drawHero(ctx, view, film, now, hero);
 }
 
-function disc(ctx, view, x, y, radius) {
+export function disc(ctx, view, x, y, radius) {
   const px = sx(view, x);
   const py = sy(view, y);
   ctx.moveTo(px + radius, py);

@@ -1,5 +1,19 @@
 // The player: holds the film and what is shown of it, and draws when, and only when, something changes.
 
+import { magnification, protagonist } from "./anatomy.js";
+import { Clock } from "./clock.js";
+import { Controls } from "./controls.js";
+import { drawPanel } from "./draw.js";
+import { Exports } from "./export.js";
+import { imageAt } from "./images.js";
+import { Inspector, nearestPlace } from "./inspector.js";
+import { listenToKeys } from "./keys.js";
+import { aim } from "./layers.js";
+import { Marks } from "./marks.js";
+import { nearest, Panels, SMALL } from "./panels.js";
+import { blend, ease, place, readFilm, readHeader } from "./unpack.js";
+import { dressed } from "../theme.js";
+
 const ON_ITS_WAY = 5000; // ms that a file waits for a layer
 const GLIDE = 300; // ms that particles take from an old film's place to a new film's
 

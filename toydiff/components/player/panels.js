@@ -1,9 +1,11 @@
 // The cards: one for each panel, with its texts and its canvas. And where a click on one of them lands.
 
-const TOUCH = 18; // px around a particle that count as the particle
-const SMALL = 190; // px: in smaller canvases a tap enlarges instead of choosing a particle
+import { background, CROWD, sx, sy } from "./draw.js";
 
-class Panels {
+const TOUCH = 18; // px around a particle that count as the particle
+export const SMALL = 190; // px: in smaller canvases a tap enlarges instead of choosing a particle
+
+export class Panels {
   constructor(root) {
     this.root = root;
     this.host = root.querySelector(".panels");
@@ -92,7 +94,7 @@ class Panels {
 }
 
 // What canvases of one size share.
-function viewOf(film, theme, mono, size, ratio) {
+export function viewOf(film, theme, mono, size, ratio) {
   const crowd = film.particles > CROWD ? 0.75 : 1;
   const view = { size, ratio, theme, mono, scale: size / (2 * film.halfWidth) };
   view.radius = crowd * Math.min(5, Math.max(1.7, size / 115));
@@ -100,12 +102,12 @@ function viewOf(film, theme, mono, size, ratio) {
   return view;
 }
 
-function clockText(film, tick) {
+export function clockText(film, tick) {
   return `${film.labels.clock} ${tick ?? 0}`;
 }
 
 // The particle nearest to a place on the canvas, or null when there is none within reach.
-function nearest(view, now, px, py) {
+export function nearest(view, now, px, py) {
   let best = null;
   let least = TOUCH ** 2;
   for (let i = 0; i < now.length / 2; i++) {

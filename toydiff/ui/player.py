@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
 
+from toydiff.components.bundle import component
+from toydiff.components.player.packing import pack
 from toydiff.draw.scene import Density, Scene
 from toydiff.text import words
-from toydiff.ui.player.packing import pack
 
-__all__ = ["Chosen", "pack", "player"]
-
-HERE = Path(__file__).parent
-# Inline JavaScript is one module that cannot import: the files are joined, and share one scope.
-SCRIPTS = (
-    *("../theme", "unpack", "clock", "draw", "layers", "anatomy", "images", "panels"),
-    *("inspector", "controls", "keys", "marks", "gif", "sheet", "export", "player"),
-)
 LABELS = (
     *("player", "play", "pause", "back", "forward", "frame", "speed"),
     *("trails", "guess", "anatomy", "loop", "model", "noise", "enlarge", "shrink"),
@@ -28,12 +20,7 @@ LABELS = (
     *("gif", "gif_help", "strip", "strip_help", "saved", "unsaved"),
 )
 
-_component = st.components.v2.component(
-    "toydiff_player",
-    html=(HERE / "player.html").read_text("utf-8"),
-    css=(HERE / "player.css").read_text("utf-8"),
-    js="\n".join((HERE / f"{name}.js").read_text("utf-8") for name in SCRIPTS),
-)
+_component = st.components.v2.component("toydiff_player", **component("player")._asdict())
 
 
 class Chosen(NamedTuple):

@@ -1,11 +1,14 @@
 // Step anatomy: what the model did and what the noise did, as two arrows, for one particle. And a lens on them.
 
+import { disc, sx, sy } from "./draw.js";
+import { ease } from "./unpack.js";
+
 const PAST_STEPS = 12;
 const LENS = 0.38; // side of the lens, as a part of the panel's
 const SMALLEST_LENS = 76; // px: below that there is nothing to see
 const SMALLEST_LEGEND = 108; // px: below that two numbers do not fit under it
 
-function drawAnatomy(ctx, view, film, panel, now, moment, i) {
+export function drawAnatomy(ctx, view, film, panel, now, moment, i) {
   const k = Math.ceil(moment.position);
   for (let step = Math.max(1, k - PAST_STEPS); step < k; step++) {
     ctx.globalAlpha = 0.55 * (1 - (k - step) / (PAST_STEPS + 1));
@@ -35,7 +38,7 @@ function drawStep(ctx, view, { from, mean, end }, part, width) {
   if (part > 0.5) arrow(ctx, view, mean, between(mean, end, ease(2 * part - 1)), view.theme.noise, width);
 }
 
-function arrow(ctx, view, from, to, colour, width) {
+export function arrow(ctx, view, from, to, colour, width) {
   const [x0, y0, x1, y1] = [sx(view, from[0]), sy(view, from[1]), sx(view, to[0]), sy(view, to[1])];
   const length = Math.hypot(x1 - x0, y1 - y0);
   if (length < 0.5) return;
@@ -57,7 +60,7 @@ function arrow(ctx, view, from, to, colour, width) {
 }
 
 // One magnification for a film and all its panels, so that steps can be compared by eye: nine of ten fit the lens.
-function magnification(film) {
+export function magnification(film) {
   const extents = [];
   for (const panel of film.panels) {
     if (!panel.mean || panel.shape) continue;
@@ -71,7 +74,7 @@ function magnification(film) {
 }
 
 // Who is shown when nobody was chosen: of the first particles, the one that the model moves most. null for images.
-function protagonist(film) {
+export function protagonist(film) {
   const panel = film.panels.find(({ mean, shape }) => mean && !shape);
   let best = panel ? 0 : null;
   let most = 0;

@@ -1,6 +1,9 @@
 // What lies under the particles: a heat map, contours of the density, arrows. The numbers are in data units, as they
 // come from Python; lengths on the screen are CSS pixels.
 
+import { arrow } from "./anatomy.js";
+import { disc, sx, sy } from "./draw.js";
+
 const LEVELS = [0.1, 0.3, 0.5, 0.7, 0.9]; // the shares of the mass that contours enclose
 const STRONGEST_HEAT = 0.85; // the grid and the data still show through
 const LONGEST = 1.6; // spacings: where arrows are cut
@@ -9,14 +12,14 @@ const EQUAL = 0.8; // spacings: the length of arrows of equal length
 const RING = 11; // px: the radius of the ring around the arrow that is read
 const CLOSEST = 9; // px between arrows: where they would stand closer, rows and columns are left out
 
-function drawLayers(ctx, view, film, panel, moment, cache) {
+export function drawLayers(ctx, view, film, panel, moment, cache) {
   if (panel.heat) drawHeat(ctx, view, film, panel, moment.position, cache);
   if (film.density && moment.on.density) drawContours(ctx, view, film, moment.position);
   if (panel.arrows && film.field.spacing) drawField(ctx, view, film, panel, moment.reach);
 }
 
 // Over the particles: the few arrows that are shown as they are, and the one that is being read.
-function drawOverlay(ctx, view, film, panel, moment) {
+export function drawOverlay(ctx, view, film, panel, moment) {
   if (panel.arrows && !film.field.spacing) {
     for (let i = 0; i < film.field.count; i++) outlined(ctx, view, film, panel.vectors, i, 1, 3, 4.5);
   } else if (panel.arrows && moment.inspected !== null) {
@@ -64,7 +67,7 @@ function drawCross(ctx, view, [x, y]) {
 
 // The arrows of all panels at a position between frames, in the kind that is chosen: x · place + value · arrow.
 // Returns how far the arrows are drawn out: a function of the vectors and the number of one.
-function aim(film, view, kind, equal, position) {
+export function aim(film, view, kind, equal, position) {
   const { places, kinds, spacing } = film.field;
   const { x, value } = kinds[kind] ?? kinds[0];
   const k = Math.ceil(position);
@@ -98,7 +101,7 @@ const stride = (view, { field }) => Math.max(1, Math.ceil(CLOSEST / (field.spaci
 
 // The places that have room for an arrow on a canvas of this size: all of a large one, every second row and column of a
 // small one.
-function standing(view, film) {
+export function standing(view, film) {
   if (view.standing) return view.standing;
   const { places, count, spacing } = film.field;
   const every = stride(view, film);
@@ -167,7 +170,7 @@ function drawHeat(ctx, view, film, { heat }, position, cache) {
 }
 
 // What the strongest colour stands for, in the upper right corner.
-function drawScale(ctx, view, film) {
+export function drawScale(ctx, view, film) {
   const { size, theme } = view;
   const font = Math.round(Math.min(14, Math.max(9, 0.034 * size)));
   const [ramp, high] = [4.5 * font, 0.7 * font];
@@ -248,7 +251,7 @@ function contour(view, { values, m }, frame, level) {
 }
 
 // Three digits, whatever the size.
-function figure(value) {
+export function figure(value) {
   const size = Math.abs(value);
   const text = size >= 1e5 ? value.toExponential(2) : size >= 1000 ? value.toFixed(0) : Number(value.toPrecision(3));
   return String(text).replaceAll("-", "−");

@@ -1,14 +1,14 @@
 // Bytes from packing.py, as a film: plain arrays in data units.
 
 // A copy, because typed arrays need a buffer that starts at a multiple of four, and Streamlit's may not.
-function readHeader(data) {
+export function readHeader(data) {
   const bytes = data.slice();
   const length = new DataView(bytes.buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
   return { header, body: bytes.buffer.slice(4 + length) };
 }
 
-function readFilm({ header, body }) {
+export function readFilm({ header, body }) {
   const frames = header.ticks.length;
   const particles = header.particles;
 
@@ -77,7 +77,7 @@ function group(hue) {
 
 // Where the particles of a panel are at a position between frames, or what its images look like, written into `out`.
 // In two phases (step anatomy) they first take the model's step, to the mean, and then the noise kick.
-function place(panel, position, twoPhase, guess, out) {
+export function place(panel, position, twoPhase, guess, out) {
   const { size, still } = panel;
   const x = (guess && panel.shape && panel.x0) || panel.x; // particles have lines to their guesses instead
   const k = still ? 0 : Math.ceil(position);
@@ -91,10 +91,10 @@ function place(panel, position, twoPhase, guess, out) {
   } else blend(from, to, part, out);
 }
 
-function blend(from, to, part, out) {
+export function blend(from, to, part, out) {
   for (let i = 0; i < out.length; i++) out[i] = from[i] + part * (to[i] - from[i]);
 }
 
-function ease(part) {
+export function ease(part) {
   return part * part * (3 - 2 * part);
 }

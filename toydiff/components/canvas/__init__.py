@@ -1,0 +1,1 @@
+"""The canvas: somebody draws a point cloud, with mouse, pen or finger."""
