@@ -38,11 +38,11 @@ from toydiff.experiments.experiment import PREDICTORS, RANGES, Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import live
 from toydiff.server.limits import Limits, limits
+from toydiff.server.sessions import FREED_AFTER
 from toydiff.text import words
 from toydiff.ui import costs, export, runs, state, uploads
 from toydiff.ui.page import PAGES
 from toydiff.ui.pictures import MEGABYTES
-from toydiff.ui.sessions import FREED_AFTER
 
 HTML = "<img src=x onerror=alert(1)>"
 MARKUP = set("<>`*[]$|\\")

@@ -5,11 +5,12 @@ import weakref
 
 import pytest
 
+from tests.waiting import wait_for
 from toydiff.server import limits as limits_module
+from toydiff.server import sessions
 from toydiff.server.limits import Limits
+from toydiff.server.sessions import FREED_AFTER, Room
 from toydiff.text import words
-from toydiff.ui import sessions
-from toydiff.ui.sessions import FREED_AFTER, Room
 
 
 class Training:
@@ -28,7 +29,7 @@ def online(monkeypatch):
 @pytest.fixture
 def room(online, monkeypatch):
     monkeypatch.setattr(Room, "_watch", lambda self: None)
-    return Room(Limits(trainees=2, visitors=3), online.__contains__)
+    return Room(Limits(trainees=2, visitors=3), online.__contains__, lambda: None)
 
 
 @pytest.fixture
@@ -215,3 +216,12 @@ def test_defaults_fit_the_machine(monkeypatch):
     monkeypatch.setattr(limits_module, "_megabytes", lambda: 512.0)
     assert Limits().trainees == 21
     assert "environment" in words("limits.number", name="", low=1, high=2)
+
+
+def test_a_room_looks_and_tidies_by_itself(monkeypatch):
+    monkeypatch.setattr(sessions, "LOOK", 0.001)
+    tidied = []
+    room = Room(Limits(trainees=2, visitors=3), lambda _: False, lambda: tidied.append(1))
+    mine = room.enter("gone")
+    wait_for(lambda: tidied and mine.left is not None)
+    monkeypatch.setattr(sessions, "LOOK", 1e6)  # its thread sleeps from now on

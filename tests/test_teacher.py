@@ -17,7 +17,8 @@ from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import SHORTEST, Limits
 from toydiff.server.live import ImageRun, Race, Run
 from toydiff.text import prose, words
-from toydiff.ui import sessions, teacher, way_in
+from toydiff.ui import room as room_module
+from toydiff.ui import teacher, way_in
 from toydiff.ui.page import PAGES
 from toydiff.ui.state import IMAGE
 
@@ -31,7 +32,7 @@ IMAGES = ImageExperiment(n=60, T=10, batch=4)
 @pytest.fixture
 def room(monkeypatch):
     """The one room of this process, empty, with a teacher's word."""
-    room = sessions.room()
+    room = room_module.room()
     monkeypatch.setattr(room, "limits", Limits(trainees=3, visitors=50, teacher=WORD))
     monkeypatch.setattr(room, "_sessions", WeakValueDictionary())
     monkeypatch.setattr(room, "held", False)

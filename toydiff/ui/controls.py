@@ -15,7 +15,7 @@ from toydiff.server.live import ImageRun, Race, Run
 from toydiff.server.snapshots import Failed, RaceSnapshot, Snapshot
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.sessions import room
+from toydiff.ui.room import room
 
 # Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.
 STOPS: dict[str, tuple[float, ...]] = {

@@ -16,9 +16,10 @@ from toydiff.experiments.experiment import CHOICES, Experiment
 from toydiff.server.live import Run
 from toydiff.server.snapshots import Snapshot
 from toydiff.text import prose, words
-from toydiff.ui import runs, sessions, state, teacher
+from toydiff.ui import runs, state, teacher
 from toydiff.ui.controls import control, do, say_if_not_allowed, train_now, training_buttons
 from toydiff.ui.process import prepare
+from toydiff.ui.room import room
 
 PAGES = {
     "home": ":material/home:",
@@ -43,7 +44,7 @@ def begin(lesson: str) -> Experiment:
     st.set_page_config(page_title=words(f"titles.{lesson}"), page_icon="🌀", layout="wide")
     st.html(f"<style>{STYLE}</style>")
     _let_in(lesson)
-    held = sessions.room().held
+    held = room().held
     st.fragment(_ask_anew, run_every=2.0 if held else "1h")(held)
     experiment, problems = state.experiment()
     # A browser asks for the page several times until it is complete, and each time what was said before is gone.
@@ -75,14 +76,14 @@ def _ask_anew(held: bool) -> None:
     """Nothing. But a browser that has lost its server and found another one asks for the page anew only where something
     is timed. Elsewhere it would show what was there, and lose the first click. While the teacher has paused everybody:
     see whether that is over, and bring the buttons back."""
-    if held and not sessions.room().held:
+    if held and not room().held:
         st.rerun()
 
 
 def _let_in(lesson: str) -> None:
     """The set-up, and where this server has its limits: a sentence, and nothing else."""
     try:
-        room = sessions.room()
+        here = room()
     except ValueError as error:
         st.error(str(error))
         st.stop()
@@ -90,9 +91,9 @@ def _let_in(lesson: str) -> None:
     mine = state.session()
     mine.turn(lesson)
     teacher.recognize()
-    if room.full(mine) and not teacher.known():
+    if here.full(mine) and not teacher.known():
         st.markdown(f"# {words(f'titles.{lesson}')}")
-        st.info(words("room.full", visitors=room.limits.visitors))
+        st.info(words("room.full", visitors=here.limits.visitors))
         st.button(words("room.again"), icon=":material/refresh:")
         st.stop()
 

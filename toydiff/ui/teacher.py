@@ -20,10 +20,11 @@ from toydiff.data import user_data
 from toydiff.server import live
 from toydiff.server.limits import cores
 from toydiff.server.live import ImageRun, Race, Run, Training
+from toydiff.server.sessions import Session
 from toydiff.server.snapshots import RaceSnapshot
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.sessions import Session, room
+from toydiff.ui.room import room
 
 PARAMETER = "teacher"  # of an address that carries the word
 DELAY = 0.5  # seconds that every answer to a word takes

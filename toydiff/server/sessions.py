@@ -1,4 +1,4 @@
-"""Who is in the room: every browser tab that this server knows, what it has, and when it went away. Knows no page.
+"""Who is in the room: every browser tab that this server knows, what it has, and when it went away.
 
 A tab keeps the key of its session (components/tab). If it is loaded again, or comes back after its connection was lost,
 it finds everything where it was, unless it was away for longer than FREED_AFTER.
@@ -11,20 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
-
-from streamlit.runtime import Runtime, get_instance
 
 from toydiff.data.user_data import UserDataset
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
-from toydiff.server.limits import Limits, limits
+from toydiff.server.limits import Limits
 from toydiff.server.live import ImageRun, Race, Run, Training
 from toydiff.server.memory import give_back
 from toydiff.server.render_pool import render_pool
-from toydiff.ui.uploads import forget_old
 
 FREED_AFTER = 110.0  # seconds: Streamlit itself lets go of a session after 120
 LOOK = 1.0  # seconds between two looks at who is still there
@@ -87,16 +83,14 @@ class Session:
         self.shown.clear()
 
 
-def _connected(visit: str) -> bool:
-    """Whether a browser shows this session now. Outside of a server, as in tests of a page, always."""
-    return not Runtime.exists() or get_instance().is_active_session(visit)
-
-
 class Room:
-    """All sessions, and the rules for them."""
+    """All sessions, and the rules for them.
 
-    def __init__(self, limits: Limits, connected: Callable[[str], bool] = _connected) -> None:
-        self.limits, self._connected = limits, connected
+    connected: whether a browser shows the session of that visit now. tidy: is called once a second as well.
+    """
+
+    def __init__(self, limits: Limits, connected: Callable[[str], bool], tidy: Callable[[], object]) -> None:
+        self.limits, self._connected, self._tidy = limits, connected, tidy
         self.held = False  # the teacher has paused everybody
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._gone: dict[str, Session] = {}  # held until they are freed
@@ -182,10 +176,4 @@ class Room:
         while True:
             time.sleep(LOOK)
             self.look()
-            forget_old()
-
-
-@cache
-def room() -> Room:
-    """The one room of this server. ValueError, with a sentence, if its limits cannot be used."""
-    return Room(limits())
+            self._tidy()
