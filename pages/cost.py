@@ -67,4 +67,4 @@ with text:
     page.say("cost", "many")
 with picture:
     st.plotly_chart(drawn.one_jump(one_jump, bench.data), key="one", config=costs.STILL, alt=words("cost.one_alt"))
-page.link("images", words("page.next_images"))
+page.link_to("images", words("page.next_images"))

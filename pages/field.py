@@ -78,4 +78,4 @@ def watch_pair(pair: Race) -> None:
 if pair is not None:
     page.say("field", "one-field")
     st.fragment(watch_pair, run_every=state.every(pair.snapshot(), 3.0, state.FIELDS))(pair)
-page.link("target", words("page.next_target"))
+page.link_to("target", words("page.next_target"))

@@ -49,4 +49,4 @@ chance = {"middle": f"{distance[half]:.3f}", "floor": f"{floor[half]:.3f}"}
 section = "same" if experiment.particles >= CROWD else "same-few"
 page.say("forward", section, particles=f"{experiment.particles:,}", **chance)
 page.say("forward", "scaled")
-page.link("train", words("page.next_train"))
+page.link_to("train", words("page.next_train"))

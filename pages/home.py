@@ -25,7 +25,7 @@ page.say("home", "legend")
 
 for column, name in zip(st.columns(3), ("forward", "train", "reverse"), strict=True):
     with column, st.container(border=True, height="stretch"):
-        page.link(name, f"**{words(f'titles.{name}')}**")
+        page.link_to(name, f"**{words(f'titles.{name}')}**")
         page.say("home", name)
 
 page.say("home", "two-pixels")

@@ -97,4 +97,4 @@ film_with_export(
 )
 lesson.histogram(experiment, images)
 page.say("images", "pixels")
-page.link("between", words("page.next_between"))
+page.link_to("between", words("page.next_between"))

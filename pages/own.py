@@ -38,7 +38,7 @@ if names:
     page.say("own", "brought", names=", ".join(f"**{name}**" for name in names))
 for column, name in zip(st.columns(3), ("forward", "train", "reverse"), strict=True):
     with column:
-        page.link(name, words(f"nav.{name}"))
+        page.link_to(name, words(f"nav.{name}"))
 
 page.say("own", "file")
 lesson.offer_file(experiment)

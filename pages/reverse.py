@@ -71,4 +71,4 @@ if verdict not in ("alone", "few"):
 page.say("reverse", "last-step")
 page.say("reverse", "anatomy")
 page.say("reverse", "images")
-page.link("field", words("page.next_field"))
+page.link_to("field", words("page.next_field"))

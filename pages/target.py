@@ -70,4 +70,4 @@ terms = targets.bounds(experiment, models, sampler)
 targets.show_bounds(terms)
 n = next(iter(terms.values())).shape[1]
 page.say("target", "bound-read", n=n, points=f"{experiment.points:,}")
-page.link("cost", words("page.next_cost"))
+page.link_to("cost", words("page.next_cost"))

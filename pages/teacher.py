@@ -28,7 +28,7 @@ with text:
     place = st.container(key="teacher-link")
     lesson, address = way_in.choices()
 try:
-    link = way_in.link(way_in.checked(address), lesson, experiment, st.session_state.image_experiment)
+    link = way_in.lesson_address(way_in.checked(address), lesson, experiment, st.session_state.image_experiment)
 except ValueError as error:
     place.error(str(error))
     st.stop()

@@ -180,7 +180,7 @@ def gaussian_way():
     data = experiment.images()
     model = exact.gaussian(data.x.mean(0), 0.5, experiment.noise_schedule())
     a, b = experiment.start(2, data.shape)
-    return experiment, data, drawn.way(experiment, model, a, b), (a, b), model
+    return experiment, data, drawn.interpolation(experiment, model, a, b), (a, b), model
 
 
 def test_a_way_is_what_ddim_makes_of_its_noises(gaussian_way):

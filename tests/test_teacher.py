@@ -401,7 +401,7 @@ EXPERIMENTS = [
 @pytest.mark.parametrize(("points", "images"), EXPERIMENTS)
 @pytest.mark.parametrize("address", ["http://192.168.1.20:8501", "https://school.example/toys"])
 def test_a_link_brings_the_settings(address, points, images):
-    link = way_in.link(address, "train", points, images)
+    link = way_in.lesson_address(address, "train", points, images)
     assert link.startswith(f"{address}/train")
     params = dict(parse_qsl(urlsplit(link).query))
     assert Experiment.from_params(params) == (points, [])
@@ -410,9 +410,9 @@ def test_a_link_brings_the_settings(address, points, images):
 
 
 def test_a_link_leaves_out_what_is_usual():
-    assert way_in.link("http://a.b", "train", Experiment(), ImageExperiment()) == "http://a.b/train"
-    assert way_in.link("http://a.b", "home", Experiment(), ImageExperiment()) == "http://a.b/"
-    link = way_in.link("http://a.b", "cost", Experiment(T=50), ImageExperiment(T=25))
+    assert way_in.lesson_address("http://a.b", "train", Experiment(), ImageExperiment()) == "http://a.b/train"
+    assert way_in.lesson_address("http://a.b", "home", Experiment(), ImageExperiment()) == "http://a.b/"
+    link = way_in.lesson_address("http://a.b", "cost", Experiment(T=50), ImageExperiment(T=25))
     assert link == "http://a.b/cost?T=50&image_T=25"
 
 
@@ -466,12 +466,12 @@ def read(rows: list[list[int]]) -> str:
 
 @pytest.mark.parametrize(("points", "images"), EXPERIMENTS[:2])
 def test_the_code_says_the_link(points, images):
-    link = way_in.link("http://192.168.1.20:8501", "train", points, images)
+    link = way_in.lesson_address("http://192.168.1.20:8501", "train", points, images)
     assert read(modules(way_in.code(link))) == link
 
 
 def test_a_usual_link_makes_a_coarse_code():
-    link = way_in.link("http://192.168.1.20:8501", "train", Experiment(), ImageExperiment())
+    link = way_in.lesson_address("http://192.168.1.20:8501", "train", Experiment(), ImageExperiment())
     assert len(modules(way_in.code(link))) == 25
 
 
@@ -480,7 +480,8 @@ def test_the_longest_link_fits():
         *("own-0123456789abcdef", 9999, "quadratic", 999, 0.123456, "mlp-no-time", "last-step", 511, 7, 4095, 0.123456),
         *(2**31 - 1, "network", "dpm-solver++", 0.123456, 998, 999, -4.123456, -4.123456, 997, 99999),
     )
-    link = way_in.link("https://" + "a" * 60 + ".example:12345", "between", longest, ImageExperiment(T=50, seed=1))
+    server = "https://" + "a" * 60 + ".example:12345"
+    link = way_in.lesson_address(server, "between", longest, ImageExperiment(T=50, seed=1))
     assert "<svg" in way_in.code(link)
 
 

@@ -63,7 +63,7 @@ def start_of(experiment: ImageExperiment, model: Model, x: Tensor) -> tuple[Tens
     return last.x, off.square().mean().sqrt().item()
 
 
-def way(experiment: ImageExperiment, model: Model, a: Tensor, b: Tensor) -> Interpolation:
+def interpolation(experiment: ImageExperiment, model: Model, a: Tensor, b: Tensor) -> Interpolation:
     """From x_T = a to x_T = b, both (C, H, W)."""
     share = torch.linspace(0, 1, PLACES)
     arc, straight = slerp(a, b, share), lerp(a, b, share)
@@ -82,7 +82,7 @@ def walked(
     experiment: ImageExperiment, images: Images, model: Model, made_by: str, a: Tensor, b: Tensor
 ) -> tuple[Interpolation, Scene]:
     """The way from x_T = a to x_T = b, and its film."""
-    found = way(experiment, model, a, b)
+    found = interpolation(experiment, model, a, b)
     return found, way_scene(experiment, images, found, made_by)
 
 

@@ -27,7 +27,7 @@ from toydiff.ui.controls import say_if_not_allowed
 from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train
 from toydiff.ui.player import Chosen
 from toydiff.ui.rendering import cached_under, made
-from toydiff.ui.runs import check, kept
+from toydiff.ui.runs import cached_in_session, check
 from toydiff.ui.still import still
 
 STEPS = 600  # that the button trains
@@ -87,7 +87,7 @@ def predictor(run: ImageRun) -> Predictor:
     with box:
         if run.running and st.button(words("images.newest"), key="between-newest", icon=":material/refresh:"):
             asked = run.step
-    model, steps = kept("between-network", (experiment, asked), run.predictor)
+    model, steps = cached_in_session("between-network", (experiment, asked), run.predictor)
     with box:
         st.markdown(words("between.network", steps=f"{steps:,}"), width="content")
         if not run.running and run.diverged_at is None:
@@ -120,7 +120,7 @@ def cached(
     if who.steps == 0:
         return cached_under((make, who.experiment, chosen), make, *arguments, **named)
     key = (who.experiment, who.steps, *chosen)
-    return kept(f"between-{make.__name__}", key, lambda: made(make, *arguments, **named))
+    return cached_in_session(f"between-{make.__name__}", key, lambda: made(make, *arguments, **named))
 
 
 def starts(who: Predictor) -> tuple[Scene, Tensor]:

@@ -17,7 +17,7 @@ from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.rendering import cached_under, exclusive, made, shared
-from toydiff.ui.runs import check, kept
+from toydiff.ui.runs import cached_in_session, check
 
 Made = TypeVar("Made")
 PATIENCE = 3  # times as long as a picture may this page take: it shows what it has while it measures
@@ -36,7 +36,7 @@ def bench(experiment: Experiment, trained: tuple[Model, int] | None) -> Bench:
     if trained is None:
         found = exact_bench(experiment)
     else:
-        found = kept("bench", (experiment, trained[1]), lambda: Bench(experiment, *trained))
+        found = cached_in_session("bench", (experiment, trained[1]), lambda: Bench(experiment, *trained))
     check(_seconds(found), patience=PATIENCE)
     return found
 
@@ -97,7 +97,7 @@ def _cached(name: str, bench: Bench, key: tuple[object, ...], make: Callable[...
     """What `make` makes of a bench, once for a key: for all sessions, or for this one if the bench is its own."""
     if bench.trained is None:
         return cached_under((name, bench, *key), make, bench, *arguments)
-    return kept(name, (bench, *key), lambda: made(make, bench, *arguments))
+    return cached_in_session(name, (bench, *key), lambda: made(make, bench, *arguments))
 
 
 def choose(chart: str) -> None:

@@ -41,7 +41,7 @@ from toydiff.ui import state
 from toydiff.ui.controls import train_now
 from toydiff.ui.export import film_with_export
 from toydiff.ui.rendering import cached_under, made
-from toydiff.ui.runs import check, kept
+from toydiff.ui.runs import cached_in_session, check
 from toydiff.ui.still import enlarged
 
 MENU = (
@@ -220,7 +220,7 @@ def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
         made_by = words("page.network", steps=f"{steps:,}")
         return *made(ways_scene, run.experiment, run.images, model, made_by), steps
 
-    return kept("image-ways", (run.experiment, steps), make)
+    return cached_in_session("image-ways", (run.experiment, steps), make)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
@@ -249,7 +249,7 @@ def usual_distances(data: str, n: int, seed: int) -> tuple[float, float]:
 def nearest(experiment: ImageExperiment, images: Images, ways: Scene, made_by: str) -> tuple[Scene, Tensor]:
     """`draw.images.nearest_scene` for the DDPM samples of `ways`, kept until they are others."""
     run = ways.panels[0].trajectory
-    return kept("image-nearest", ways, lambda: made(nearest_scene, experiment, images, run, made_by))
+    return cached_in_session("image-nearest", ways, lambda: made(nearest_scene, experiment, images, run, made_by))
 
 
 @st.fragment
@@ -258,7 +258,7 @@ def bridge(experiment: ImageExperiment, images: Images, ways: Scene, made_by: st
     names = {way: words(f"names.{way}") for way in THREE_WAYS}
     way = st.radio(words("images.way"), names, key="images-way", horizontal=True, format_func=names.__getitem__)
     run = ways.panels[THREE_WAYS.index(way)].trajectory
-    scene = kept("image-bridge", (ways, way), lambda: bridge_scene(experiment, images, run, way, made_by))
+    scene = cached_in_session("image-bridge", (ways, way), lambda: bridge_scene(experiment, images, run, way, made_by))
     film_with_export(scene, key="images-bridge", name=f"toydiff-two-pixel-{way}", autoplay=True, follow=0)
 
 

@@ -34,7 +34,7 @@ from toydiff.ui.canvas import canvas
 from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.player import player
 from toydiff.ui.rendering import made
-from toydiff.ui.runs import kept
+from toydiff.ui.runs import cached_in_session
 
 INK: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
 FEW = 200  # points: with fewer, one hardly sees what the samples should look like
@@ -89,7 +89,7 @@ def from_file() -> Cloud | None:
     if file is None:
         st.caption(words("bring.limits", **files.limits()))
         return None
-    found = kept("own-file", file.file_id, lambda: made(files.open_file, file.name, file.getvalue()))
+    found = cached_in_session("own-file", file.file_id, lambda: made(files.open_file, file.name, file.getvalue()))
     return _of_table(found, file.file_id) if isinstance(found, Table) else _of_picture(found, file.file_id)
 
 
@@ -100,7 +100,7 @@ def typed() -> Cloud | None:
     if not string.strip():
         return None
     tidy = silhouettes.tidy(string)
-    x = kept("own-points", (tidy, n), lambda: made(silhouettes.text, tidy, n))
+    x = cached_in_session("own-points", (tidy, n), lambda: made(silhouettes.text, tidy, n))
     return Cloud(tidy.replace(JOINER, ""), x)
 
 
@@ -113,7 +113,9 @@ def _of_table(table: Table, file: str) -> Cloud:
         x = left.selectbox(words("own.x"), numbers, x, name, key=f"own-x-{file}")
         y = right.selectbox(words("own.y"), numbers, y, name, key=f"own-y-{file}")
     own_scales = st.toggle(words("own.scales"), key=f"own-scales-{file}", help=words("own.scales_help"))
-    points = kept("own-points", (file, x, y, own_scales), lambda: made(table.cloud, x, y, own_scales=own_scales))
+    points = cached_in_session(
+        "own-points", (file, x, y, own_scales), lambda: made(table.cloud, x, y, own_scales=own_scales)
+    )
     return Cloud(table.name, *points)
 
 
@@ -122,7 +124,7 @@ def _of_picture(picture: Silhouette, file: str) -> Cloud:
     n = _count(f"own-n-{file}")
     names = {ink: words(f"own.{ink}") for ink in INK}
     ink = st.radio(words("own.ink"), names, key=f"own-ink-{file}", horizontal=True, format_func=names.__getitem__)
-    x = kept("own-points", (file, n, ink), lambda: made(picture.cloud, n, invert=INK[ink]))
+    x = cached_in_session("own-points", (file, n, ink), lambda: made(picture.cloud, n, invert=INK[ink]))
     return Cloud(picture.name, x)
 
 
@@ -173,7 +175,9 @@ def preview(title: str, x: Tensor, key: object) -> None:
         note = words("own.note", points=f"{len(x):,}")
         return Scene((Panel(title, words("formulas.jump"), run, (note,)),), some[:GHOST])
 
-    player(kept("own-preview", key, make), key="own-preview", name="toydiff-own", trails=False, compact=True)
+    player(
+        cached_in_session("own-preview", key, make), key="own-preview", name="toydiff-own", trails=False, compact=True
+    )
 
 
 def _named(name: str, x: Tensor) -> UserDataset:
@@ -248,7 +252,7 @@ def say_what_was_opened() -> None:
         return
     name = "images" if isinstance(opened, ImageExperiment) else "train"
     st.success(words(f"own.opened_{name}", data=user_data.title(getattr(opened, opened.user_field))))
-    page.link(name, words(f"nav.{name}"))
+    page.link_to(name, words(f"nav.{name}"))
 
 
 WAYS: dict[str, Callable[[], Cloud | None]] = {"draw": drawn, "file": from_file, "text": typed}

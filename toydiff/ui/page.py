@@ -56,9 +56,9 @@ def begin(lesson: str) -> Experiment:
         problems = said
     with st.sidebar:
         for name, icon in PAGES.items():
-            link(name, words(f"nav.{name}"), icon)
+            link_to(name, words(f"nav.{name}"), icon)
         if teacher.known():
-            link("teacher", words("nav.teacher"), ":material/co_present:")
+            link_to("teacher", words("nav.teacher"), ":material/co_present:")
         state.come_back()
     state.session().experiment = experiment
     st.markdown(f"# {words(f'titles.{lesson}')}")
@@ -98,7 +98,7 @@ def _let_in(lesson: str) -> None:
         st.stop()
 
 
-def link(name: str, label: str, icon: str = ":material/arrow_forward:") -> None:
+def link_to(name: str, label: str, icon: str = ":material/arrow_forward:") -> None:
     """A link to another page, in the same session."""
     with suppress(StreamlitAPIException):  # a page that runs without app.py has no neighbours
         st.page_link(f"pages/{name}.py", label=label, icon=icon, width="stretch")
@@ -171,7 +171,7 @@ def network(experiment: Experiment) -> tuple[Model, int] | None:
     elif experiment.predictor == "network":
         if (step := runs.exploded(experiment)) is not None:  # the same training would explode again
             st.error(prose("train", "diverged-exact", step=f"{step + 1:,}", lr=f"{experiment.lr:g}"))
-            link("train", words("page.to_train"))
+            link_to("train", words("page.to_train"))
             return None
         steps = experiment.trained or 3000
         st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))

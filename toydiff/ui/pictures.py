@@ -21,7 +21,7 @@ from toydiff.ui import state
 from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.images import load
 from toydiff.ui.rendering import made
-from toydiff.ui.runs import kept
+from toydiff.ui.runs import cached_in_session
 from toydiff.ui.still import enlarged
 
 SIDES = (8, 16, 32)
@@ -66,7 +66,7 @@ def own_pictures() -> None:
     try:
         key = _ids(files), side, colour
         find = cast(Callable[..., Pictures], read)
-        found = kept("own-pictures", key, lambda: made(find, source(files), side, colour=colour))
+        found = cached_in_session("own-pictures", key, lambda: made(find, source(files), side, colour=colour))
     except ValueError as error:
         st.error(str(error))
         return

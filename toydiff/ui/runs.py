@@ -22,7 +22,7 @@ from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.rendering import made, shared, wait_in_place
 
-Kept = TypeVar("Kept")
+Made = TypeVar("Made")
 
 PLACES = 1_600_000  # of particles, in all frames of all panels of a film: 24 bytes each
 NETWORKS = 2  # that are shown beside the exact field, at most
@@ -61,20 +61,20 @@ def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
     """The three ways down with the network of this session, kept until settings or network change."""
     _check_ways(experiment, "network")
     made_by = words("page.network", steps=f"{steps:,}")
-    return shown("network-scene", (experiment, steps), lambda: made(reverse_scene, experiment, model, made_by))
+    return cached_on_page("network-scene", (experiment, steps), lambda: made(reverse_scene, experiment, model, made_by))
 
 
-def kept(name: str, key: object, make: Callable[[], Kept]) -> Kept:
+def cached_in_session(name: str, key: object, make: Callable[[], Made]) -> Made:
     """What `make` makes, kept in this session under a name until its key is another one."""
     return _remembered(state.session().kept, name, key, make)
 
 
-def shown(name: str, key: object, make: Callable[[], Kept]) -> Kept:
+def cached_on_page(name: str, key: object, make: Callable[[], Made]) -> Made:
     """The same, but only until another page is opened: for films."""
     return _remembered(state.session().shown, name, key, make)
 
 
-def _remembered(memory: dict[str, tuple[object, Kept]], name: str, key: object, make: Callable[[], Kept]) -> Kept:
+def _remembered(memory: dict[str, tuple[object, Made]], name: str, key: object, make: Callable[[], Made]) -> Made:
     found = memory.get(name)
 
     def remember() -> None:
@@ -100,7 +100,7 @@ def fields(
     """`draw.fields.field_scene` of these networks, kept in this session under a name. by: whose networks they are, and
     after how many steps."""
     best = truth(experiment)
-    return shown(name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by))
+    return cached_on_page(name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by))
 
 
 def contours(experiment: Experiment) -> Callable[[], Density]:

@@ -20,7 +20,7 @@ from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.rendering import made, shared
-from toydiff.ui.runs import kept, network
+from toydiff.ui.runs import cached_in_session, network
 
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
 CROWD = 500  # particles of whose KL the mean is shown
@@ -111,7 +111,9 @@ def bounds(experiment: Experiment, models: Mapping[str, Model], sampler: str) ->
     return {
         name: shared(drawn.exact_bound, experiment, sampler)
         if name == words("page.exact")
-        else kept("bound", (experiment, sampler, name), partial(made, drawn.bounds, experiment, model, sampler))
+        else cached_in_session(
+            "bound", (experiment, sampler, name), partial(made, drawn.bounds, experiment, model, sampler)
+        )
         for name, model in models.items()
     }
 

@@ -38,7 +38,7 @@ FULL_SCREEN = """<style>
 </style>"""
 
 
-def link(address: str, lesson: str, experiment: Experiment, image_experiment: ImageExperiment) -> str:
+def lesson_address(address: str, lesson: str, experiment: Experiment, image_experiment: ImageExperiment) -> str:
     """The address of a lesson with these settings. Those that are the usual ones are left out: a short link makes a
     coarse code, which can be read from far away."""
     params: dict[str, str] = {}
