@@ -42,7 +42,7 @@ def quick(monkeypatch) -> None:
 
 def trained(run: Run) -> int:
     """How many steps it has made, as the worker says."""
-    _, step = run._link.ask("predictors", run._key).result(PATIENCE)
+    _, step = run._worker.ask("predictors", run._key).result(PATIENCE)
     return step
 
 
@@ -55,7 +55,7 @@ def stands_still(run: Run) -> bool:
 
 def unknown(run: Run, key: int | None = None) -> bool:
     """Whether the worker does not have it (any more)."""
-    answer: Future[object] = run._link.ask("predictors", run._key if key is None else key)
+    answer: Future[object] = run._worker.ask("predictors", run._key if key is None else key)
     return isinstance(answer.exception(timeout=PATIENCE), Unknown)
 
 
@@ -77,7 +77,7 @@ def test_a_run_begins_with_a_picture_of_the_untrained_network():
 def test_a_run_trains_in_another_process_until_it_is_paused():
     run = Run(SMALL)
     assert run.step == 0
-    assert run._link.pid not in (None, os.getpid())
+    assert run._worker.pid not in (None, os.getpid())
     run.start()
     assert run.running
     wait_for(lambda: run.step >= 50)
@@ -110,7 +110,7 @@ def test_a_paused_run_goes_on_where_it_was():
 def test_a_snapshot_never_waits_for_the_training():
     run = Run(SMALL)
     run.advance(3)
-    os.kill(run._link.pid, signal.SIGSTOP)
+    os.kill(run._worker.pid, signal.SIGSTOP)
     try:
         now = run.snapshot()
         assert (now.step, now.running) == (3, False)
@@ -119,7 +119,7 @@ def test_a_snapshot_never_waits_for_the_training():
         run.running = False
         assert not run.snapshot().running
     finally:
-        os.kill(run._link.pid, signal.SIGCONT)
+        os.kill(run._worker.pid, signal.SIGCONT)
 
 
 def test_a_kept_snapshot_does_not_change():
@@ -355,9 +355,9 @@ def test_what_cannot_be_trained_at_all_is_refused_with_a_sentence():
 
 def kill_worker(run: Run) -> None:
     """kill -9, and wait until there is a new one."""
-    old = run._link.pid
+    old = run._worker.pid
     os.kill(old, signal.SIGKILL)
-    wait_for(lambda: run._link.pid != old)
+    wait_for(lambda: run._worker.pid != old)
 
 
 @POSIX
@@ -410,7 +410,7 @@ def test_a_run_that_kills_its_worker_twice_is_left_alone_and_can_be_tried_again(
     other.advance(5)
     run.start()
     for _ in range(2):
-        wait_for(lambda: run._link._turn == run._key)
+        wait_for(lambda: run._worker._turn == run._key)
         kill_worker(run)
     wait_for(lambda: not run.running)
     problem = run.snapshot().problem
@@ -428,12 +428,12 @@ def test_a_run_that_kills_its_worker_twice_is_left_alone_and_can_be_tried_again(
 def test_a_worker_that_hangs_is_replaced(monkeypatch):
     run = Run(SMALL)
     run.advance(10)
-    old = run._link.pid
+    old = run._worker.pid
     os.kill(old, signal.SIGSTOP)
     waiting = threading.Thread(target=lambda: run.advance(10), daemon=True)
     waiting.start()
     monkeypatch.setattr(worker_process, "PATIENCE", 0.5)
-    wait_for(lambda: run._link.pid != old)
+    wait_for(lambda: run._worker.pid != old)
     monkeypatch.undo()
     waiting.join(timeout=PATIENCE)
     assert run.step == 20
@@ -445,7 +445,7 @@ def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(live, "ATTEMPTS", 2)
     broken = worker_process.WorkerProcess()
-    monkeypatch.setattr(live, "_links", lambda: (broken,))
+    monkeypatch.setattr(live, "_workers", lambda: (broken,))
     try:
         with pytest.raises(Failed, match="does not start"):
             Run(SMALL)
@@ -459,12 +459,12 @@ def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
 @pytest.mark.slow
 def test_runs_are_spread_over_the_workers(monkeypatch):
     links = worker_process.WorkerProcess(), worker_process.WorkerProcess()
-    monkeypatch.setattr(live, "_links", lambda: links)
+    monkeypatch.setattr(live, "_workers", lambda: links)
     monkeypatch.setattr(live, "_share_out", lambda: None)  # processors, to a single worker
     live.prepare()
     try:
         runs = [Run(SMALL) for _ in range(4)]
-        pids = [run._link.pid for run in runs]
+        pids = [run._worker.pid for run in runs]
         assert sorted(pids.count(pid) for pid in set(pids)) == [2, 2]
         assert len(live.load().memory) == 2
         for run in runs:

@@ -1,4 +1,4 @@
-"""What every process of the app's own begins with."""
+"""What a training worker and a render worker begin with, and how they read messages."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from toydiff.server.memory import few_arenas
 
 
 def begin(nice: int) -> tuple[BinaryIO, BinaryIO]:
-    """Where messages come from, and where they go. `nice`: how far this process stands back behind others."""
+    """Set this process up. Returns the streams of incoming and of outgoing messages. nice: as for os.nice."""
     source, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not end up between the messages
+    os.dup2(2, 1)  # what a library prints must not mix with messages
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if hasattr(os, "nice"):
         os.nice(nice)
     few_arenas()
     torch.set_num_threads(1)
     gc.collect()
-    gc.freeze()  # a collection need not walk through the libraries
+    gc.freeze()  # a collection need not visit the objects of libraries
     return source, out
 
 
 def read(source: BinaryIO, take: Callable[[tuple[Any, ...]], None]) -> None:
-    """Pass messages on. If the app is gone, by whatever end, so are we, in the middle of whatever we do."""
+    """Pass messages on. If the app has ended, end this process at once."""
     try:
         while True:
             message, _ = transport.receive(source)
             take(message)
-            del message  # which may be large
+            del message  # it may be large
     except EOFError:
         pass
     except Exception:
@@ -45,7 +45,7 @@ def read(source: BinaryIO, take: Callable[[tuple[Any, ...]], None]) -> None:
 
 
 def memory() -> int | None:
-    """The bytes that this process holds, where that can be known."""
+    """The bytes of memory that this process uses; None where the system does not say."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

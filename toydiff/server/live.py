@@ -1,9 +1,9 @@
-"""Live training: the one seam between the pages and whatever advances the trainers. Knows no Streamlit.
+"""Live training: what pages hold of a training, the one seam between them and the worker that trains.
 
-A page only starts and pauses, and reads snapshots. The training itself is done by a worker, a process of its own: it
-does not hold this interpreter up, and if it dies, every training goes on in a new one from its last saved state.
+A page starts, pauses and reads snapshots. A worker process trains, so that pages are never held up. If it dies, every
+training is resumed in a new process from its last saved state.
 
-live.py            what pages hold          scheduler.py        shares the worker's time out
+live.py            what pages hold          scheduler.py        shares out the worker's time
 worker_process.py  the way to the worker    training_job.py     what is trained
 snapshots.py       what is seen of it       training_worker.py  the process around both
 transport.py       how messages travel      cpu_affinity.py     on which processor
@@ -48,41 +48,40 @@ from toydiff.text import words
 EVAL_SETTINGS = EvalSettings()
 SAMPLES, IMAGES = EVAL_SETTINGS.samples, EVAL_SETTINGS.images
 
-PARKED = 60.0  # seconds without anybody after which a training gives its memory back
-DEATHS = 2  # of a worker, at work on one training, without a state in between: it is not tried again by itself
-ATTEMPTS = 10  # to get an answer, each from a new worker
+PARKED = 60.0  # seconds without a browser, after which a training frees its memory
+DEATHS = 2  # of workers in one training without a saved state in between: then it is not resumed by itself
+ATTEMPTS = 10  # to get an answer, each from a new process
 
 _keys = itertools.count()
 
 
 @cache
-def _links() -> tuple[WorkerProcess, ...]:
-    """One for each worker."""
+def _workers() -> tuple[WorkerProcess, ...]:
+    """The training workers of this server."""
     return tuple(WorkerProcess() for _ in range(limits().workers))
 
 
 class Training:
-    """Networks that train side by side, always the same number of steps: start, pause, one step. A reset is a new
-    one. It is dropped, with all its memory, once nobody holds this any more.
+    """Networks that train side by side, always the same number of steps. A reset is a new Training.
 
-    ValueError, with a sentence, if it cannot be trained at all.
+    The worker drops its job when this object is deleted. ValueError, with a sentence, if it cannot be trained.
     """
 
     def __init__(self, spec: JobSpec, alive: Callable[[], bool]) -> None:
         self._spec, self._alive = spec, alive
-        self._key, self._link = next(_keys), min(_links(), key=lambda link: len(link.listeners()))
+        self._key, self._worker = next(_keys), min(_workers(), key=lambda worker: len(worker.listeners()))
         self._record = Record(len(spec.experiments))
-        self._saved: Saved | None = None  # the last state; None: the worker has only just been told
-        self._wanted, self._command = False, 0  # what was said last, and the number of that
+        self._saved: Saved | None = None  # the last state; None until the first one comes
+        self._wanted, self._command = False, 0  # the last command, start or stop, and its number
         self._lost: int | None = None
         self._deaths = 0
-        self._parked: Future[Any] | None = None  # the worker does not have it, or will not from now on
-        self._left: float | None = None  # since when nobody is there
-        self._waiting = 0  # how many wait for an answer
+        self._parked: Future[Any] | None = None  # set when the worker has dropped the job, or soon will
+        self._left: float | None = None  # since when no browser is there
+        self._waiting = 0  # number of callers that wait for an answer
         self._known: tuple[tuple[Model, ...], int] | None = None
-        self._link.start()
-        self._link.listen(self._key, self)
-        weakref.finalize(self, self._link.send, "drop", self._key).atexit = False
+        self._worker.start()
+        self._worker.listen(self._key, self)
+        weakref.finalize(self, self._worker.send, "drop", self._key).atexit = False
         self._device: str = self._ask("new", lambda: (spec,))
 
     @property
@@ -95,13 +94,13 @@ class Training:
 
     @property
     def running(self) -> bool:
-        """Whether it is to train: what was said last, until the worker has heard it."""
+        """Whether it trains. Until the worker has received the last command: what that says."""
         command, lanes = self._record.now
         return lanes[0].running if lanes and command == self._command else self._wanted
 
     @running.setter
     def running(self, wanted: bool) -> None:
-        with self._link.lock:
+        with self._worker.lock:
             self._say("start" if wanted else "stop")
 
     def start(self) -> None:
@@ -110,22 +109,21 @@ class Training:
         self.running = self.diverged_at is None
 
     def pause(self, patience: float | None = None) -> None:
-        """No step more. Returns when there is a picture of the network as it is, or after so many seconds: then that
-        is still to come."""
-        with self._link.lock:
+        """Stop at once. Waits for the last evaluation, for `patience` seconds at most; then it comes later."""
+        with self._worker.lock:
             self._say("stop")
             if self._parked is not None:
                 return
         self._forgive()
         if patience is not None:
             with suppress(Exception):  # the snapshot says why
-                self._link.ask("pause", self._key, self._command).result(patience)
+                self._worker.ask("pause", self._key, self._command).result(patience)
             return
         with suppress(Failed):
             self._ask("pause", lambda: (self._command,))
 
     def advance(self, n: int, picture: bool = True) -> None:
-        """n steps, while the caller waits. Without the picture, if more is to follow at once. Failed if it cannot."""
+        """Train n steps while the caller waits. picture: evaluate after them. Failed if it cannot go on."""
         self._forgive()
         end = self.step + n
         self._ask("advance", lambda: (end - self.step, picture))
@@ -133,10 +131,10 @@ class Training:
         if problem is not None:
             raise Failed(problem.sentence)
 
-    # ---------------------------------------------------------------- for the link
+    # ---------------------------------------------------------------- called by WorkerProcess
 
     def heard(self, what: str, *more: Any) -> None:
-        """News from the worker."""
+        """Take a message of the worker."""
         (news,) = more
         if isinstance(news, Update):
             self._record.apply(news)
@@ -146,10 +144,10 @@ class Training:
             self._give_up(news)
 
     def revive(self, guilty: bool) -> None:
-        """There is a new worker: go on in it. guilty: the old one died at work on this very training."""
+        """Resume in a new process. guilty: the old one died while it worked for this training."""
         self._deaths += guilty
         if self._saved is None or self._parked is not None:
-            return  # whoever waits for it asks again
+            return  # the callers that wait will ask again
         if self._deaths < DEATHS:
             self._load()
         else:
@@ -157,24 +155,24 @@ class Training:
             self._give_up(Trouble("live.deadly", {}))
 
     def look_after(self) -> None:
-        """Where nobody is there it does not train, and after a while gives its memory back."""
+        """Suspend it while no browser is there; after PARKED seconds, free its memory."""
         there, now = True, time.monotonic()
-        with suppress(Exception):  # a session that ends while it is asked about
+        with suppress(Exception):  # the session may end meanwhile
             there = self._alive()
-        with self._link.lock:
+        with self._worker.lock:
             if there and self._left is not None:
                 self._left = None
                 if self._parked is None:
-                    self._link.send("there", self._key, True)
+                    self._worker.send("there", self._key, True)
                 elif self._newest.problem is None:
                     threading.Thread(target=self._wake, daemon=True).start()  # it may have to wait
             elif not there and self._left is None:
                 self._left = now
-                self._link.send("there", self._key, False)
+                self._worker.send("there", self._key, False)
             elif self._left is not None and now - self._left > PARKED and self._parked is None and not self._waiting:
-                self._parked = self._link.ask("park", self._key)
+                self._parked = self._worker.ask("park", self._key)
 
-    # ---------------------------------------------------------------- how
+    # ---------------------------------------------------------------- commands to the worker
 
     @property
     def _newest(self) -> Snapshot:
@@ -192,21 +190,21 @@ class Training:
         return tuple(lane._replace(running=running, lost=lost) for lane in self._record.now[1])
 
     def _say(self, what: str) -> None:
-        """Start or stop, without waiting."""
+        """Send start or stop, without waiting."""
         self._command += 1
         self._wanted = what == "start"
-        self._link.send(what, self._key, self._command)
+        self._worker.send(what, self._key, self._command)
 
     def _ask(self, what: str, more: Callable[[], tuple[Any, ...]] = tuple) -> Any:
-        """The worker's answer; if it dies before, that of the next one. Failed, with a sentence."""
-        with self._link.lock:
-            self._waiting += 1  # from now on it is not parked
+        """The worker's answer; if it dies first, that of the next process. Failed, with a sentence."""
+        with self._worker.lock:
+            self._waiting += 1  # do not park it meanwhile
         try:
             for _ in range(ATTEMPTS):
                 if what != "new":
                     self._wake()
                 try:
-                    return self._link.ask(what, self._key, *more()).result()
+                    return self._worker.ask(what, self._key, *more()).result()
                 except Died:
                     if self._deaths >= DEATHS:
                         raise Failed(words("live.deadly")) from None
@@ -215,31 +213,31 @@ class Training:
                     raise Failed(problem.sentence) from None
             raise Failed(words("live.no_process"))
         finally:
-            with self._link.lock:
+            with self._worker.lock:
                 self._waiting -= 1
 
     def _wake(self) -> None:
-        """Make sure that the worker has it."""
+        """Load the job into the worker again if it was parked."""
         parked = self._parked
         if parked is None:
             return
         wait([parked])
-        with self._link.lock:
+        with self._worker.lock:
             if self._parked is parked:
                 self._parked = None
                 self._load()
 
     def _load(self) -> None:
-        """Give it to the worker as it was when it was saved last."""
+        """Send the last saved state to the worker as a new job."""
         assert self._saved is not None
         wanted, saved = self.running, self._saved
         self._back(saved)
         there = {point.step for point in self._newest.evaluations}
         marks = tuple(mark for mark in saved.marks if mark[0] in there)
         saved = saved._replace(marks=marks, losses=self._record.losses(saved.step))
-        self._link.send("new", self._key, self._spec._replace(saved=saved))
+        self._worker.send("new", self._key, self._spec._replace(saved=saved))
         if self._left is not None:
-            self._link.send("there", self._key, False)
+            self._worker.send("there", self._key, False)
         self._say("start" if wanted else "stop")
 
     def _back(self, saved: Saved) -> None:
@@ -249,14 +247,14 @@ class Training:
             self._lost = lost
 
     def _give_up(self, problem: Trouble) -> None:
-        """The worker has it no more, and only a person can bring it back."""
+        """The worker has dropped it. Only a person starts it again."""
         self._wanted = False
         self._record.stop(problem)
         self._parked = Future()
         self._parked.set_result(None)
 
     def _forgive(self) -> None:
-        """A person acts: what was said before is read."""
+        """A person acts: forget earlier failures."""
         self._lost, self._deaths = None, 0
 
 
@@ -264,7 +262,7 @@ class _OneLane(Training):
     """The training of one network."""
 
     def snapshot(self) -> Snapshot:
-        """The run as it was lately. Never waits: a page that asks is not held up by training."""
+        """The latest snapshot. Never waits."""
         return self._snapshots()[0]
 
     def predictor(self) -> tuple[Model, int]:
@@ -273,13 +271,13 @@ class _OneLane(Training):
         return network, step
 
     def packed(self, lesson: Experiment | ImageExperiment | None = None) -> bytes:
-        """All of it as a file, `checkpoint.pack`. lesson: the settings to put in, if not those of the training."""
+        """The training as a file, `checkpoint.pack`. lesson: the settings to store instead of its own."""
         content: bytes = self._ask("file", lambda: (lesson,))
         return content
 
 
 class Run(_OneLane):
-    """The training of one experiment. state: of a Trainer, to go on from there."""
+    """The training of one experiment. state: of a Trainer, to resume from."""
 
     def __init__(
         self,
@@ -292,7 +290,7 @@ class Run(_OneLane):
 
 
 class ImageRun(_OneLane):
-    """The training of one experiment on images. state: of a Trainer, to go on from there."""
+    """The training of one experiment on images. state: of a Trainer, to resume from."""
 
     def __init__(
         self,
@@ -304,7 +302,7 @@ class ImageRun(_OneLane):
         self.experiment, self.images = experiment, images
         spec = JobSpec((experiment,), EVAL_SETTINGS, user_data=_user_data(experiment), images=images, state=state)
         super().__init__(spec, alive)
-        self.device = torch.device(self._device)  # the worker's: this process never touches a graphics card
+        self.device = torch.device(self._device)  # that of the worker: this process never uses a graphics card
 
 
 class Race(Training):
@@ -315,7 +313,7 @@ class Race(Training):
         super().__init__(JobSpec(experiments, EVAL_SETTINGS, compared=True, user_data=_user_data(*experiments)), alive)
 
     def snapshot(self) -> RaceSnapshot:
-        """The race as it was lately. Never waits."""
+        """The latest snapshot. Never waits."""
         lanes = self._snapshots()
         stopped = [lane.diverged_at for lane in lanes if lane.diverged_at is not None]
         step, seconds, speed, running, *_ = first = lanes[0]
@@ -330,45 +328,45 @@ class Race(Training):
 class Load(NamedTuple):
     """What the server is doing."""
 
-    trainings: int  # that somebody holds,
-    running: int  # and those of them that are to train
-    steps: float  # per second, of all together
-    memory: tuple[int | None, ...]  # bytes that each worker holds, where that can be known
+    trainings: int  # all that sessions hold
+    running: int  # those that train
+    steps: float  # per second, of all trainings
+    memory: tuple[int | None, ...]  # bytes that each worker uses; None where the system does not say
 
 
 def prepare() -> None:
-    """Start the workers: it takes them seconds until they can train."""
-    for link in _links():
-        link.start()
+    """Start the workers. They take seconds until they can train."""
+    for worker in _workers():
+        worker.start()
     if cpu_affinity.possible() and limits().workers == limits().threads == 1:
         _share_out()
 
 
 @cache
 def _share_out() -> None:
-    """From now on keep the app and its worker apart while a class trains."""
-    threading.Thread(target=_share, args=_links(), name="places", daemon=True).start()
+    """From now on, give the app and its worker a processor each while a class trains."""
+    threading.Thread(target=_share, args=_workers(), name="places", daemon=True).start()
 
 
-def _share(link: WorkerProcess) -> None:
+def _share(worker: WorkerProcess) -> None:
     while True:
         time.sleep(WATCH)
-        cpu_affinity.arrange(load().running > CROWD, link.pid)
+        cpu_affinity.arrange(load().running > CROWD, worker.pid)
 
 
 def trainings() -> list[Training]:
-    """All that somebody holds."""
-    return [training for link in _links() for training in link.listeners()]
+    """All trainings that sessions hold."""
+    return [training for worker in _workers() for training in worker.listeners()]
 
 
 def load() -> Load:
-    """What the server is doing, lately."""
-    held, beats = trainings(), [link.beat for link in _links()]
+    """What the server has done in the last second."""
+    held, beats = trainings(), [worker.beat for worker in _workers()]
     running = sum(training.running for training in held)
     return Load(len(held), running, sum(beat.steps for beat in beats), tuple(beat.memory for beat in beats))
 
 
 def _user_data(*experiments: Experiment | ImageExperiment) -> tuple[UserDataset, ...]:
-    """The data of somebody's own that these name: the worker cannot find it."""
+    """The data sets of users that these name: the worker does not have them."""
     keys = {getattr(experiment, experiment.user_field) for experiment in experiments}
     return tuple(user_data.find(key) for key in keys if user_data.is_key(key))

@@ -1,25 +1,24 @@
-"""Memory that is free goes back to the machine. glibc would keep it: an arena of its own for every thread, of which a
-class starts thousands, and none of them given back."""
+"""Give free memory back to the system. glibc keeps it: each thread gets an arena, and a class starts thousands of
+threads."""
 
 from __future__ import annotations
 
 import ctypes
 from contextlib import suppress
 
-ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # the numbers of these settings in malloc.h
+ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD = -8, -3, -1  # parameters of mallopt, in malloc.h
 ARENAS = 2
 LARGE, SPARE = 128 * 1024, 32 * 1024**2  # bytes
 
 
 def few_arenas() -> None:
-    """Have the threads share their arenas. Elsewhere than on Linux with glibc: nothing."""
+    """Let all threads share ARENAS arenas. Does nothing on systems without glibc."""
     _set(ARENA_MAX, ARENAS)
 
 
-def large_apart() -> None:
-    """Have everything large, like a film, taken from the machine by itself and given back as soon as it is free. Else
-    the films of a class, made and forgotten, leave holes that stay. Not where something large is needed all the time:
-    to take it costs more than most sums do."""
+def map_large_blocks() -> None:
+    """Map each large block, such as a film, separately, so that it is given back as soon as it is free. Otherwise the
+    films of a class leave holes. Not for a process that needs large blocks all the time: mapping them is slow."""
     _set(MMAP_THRESHOLD, LARGE)
     _set(TRIM_THRESHOLD, SPARE)
 
@@ -30,6 +29,6 @@ def _set(setting: int, value: int) -> None:
 
 
 def give_back() -> None:
-    """Give back what is free now; some hundredths of a second."""
+    """Give free memory back now. Takes some hundredths of a second."""
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,7 +1,7 @@
-"""A painter: a process that makes the pictures that take long, so that the app stays prompt. One after the other, but
-what tells how much of it is done lets others go between.
+"""A render worker: a process that makes the pictures that take long, so that the app stays prompt. One job at a time,
+but a job that reports its progress can be interrupted by another one.
 
-`python -m toydiff.server.render_worker`, started by `worker_process.py`. It ends when nobody is there to read from.
+`python -m toydiff.server.render_worker`, started by `worker_process.py`. It ends when the app has ended.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which then ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which then ends this process
 
 import logging
 import threading
@@ -30,14 +30,14 @@ from toydiff.server.memory import give_back
 from toydiff.server.snapshots import Beat, Failed
 from toydiff.text import words
 
-NICE = 1  # right after the app: somebody waits
+NICE = 1  # just below the app: a page waits for it
 BEAT = 1.0  # seconds between two signs of life
-LEFT = 1 / 6  # of the time that others take between, and no less, is for what they interrupt
-HELD = 4  # sets of somebody's own that it keeps at hand
+LEFT = 1 / 6  # of the time of the jobs that interrupt it is left, at least, for a long job
+HELD = 4  # data sets of users that it keeps
 
 
 class Out:
-    """Where messages go, from several threads."""
+    """The outgoing stream, shared by several threads."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._lock = stream, threading.Lock()
@@ -47,7 +47,7 @@ class Out:
             transport.send(self._stream, message)
 
     def live(self) -> None:
-        """Say now and then that there is somebody, who may be at work on one picture for a minute."""
+        """Send signs of life: one picture may take a minute."""
         with suppress(BrokenPipeError):
             while True:
                 self.send("beat", Beat(0.0, child_main.memory()))

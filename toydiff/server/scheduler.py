@@ -1,6 +1,6 @@
-"""Where networks are trained: everything that wants to train gets a slice of time in turn.
+"""The scheduler of a training worker: each training job gets a slice of time in turn.
 
-Plain objects, no thread and no process of their own: `training_worker.py` runs them in one. Knows no Streamlit.
+Plain objects, without a thread or a process of their own: `training_worker.py` runs them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from toydiff.server.snapshots import Trouble
 from toydiff.server.trained_network import JobSpec
 from toydiff.server.training_job import TrainingJob
 
-PROMPT = 1.0  # seconds of work on what somebody waits for that come before everything else
+PROMPT = 1.0  # seconds of work that a job with a waiting request may do before all others
 
 
 class Scheduler:
-    """All jobs, each under a number. Equal shares of time, but a second soon for what somebody waits for."""
+    """All jobs, by number. They share the time equally, but a waiting request gets up to PROMPT seconds first."""
 
     def __init__(self) -> None:
         self.jobs: dict[int, TrainingJob] = {}
-        self.steps = 0  # of all of them, so far
-        self._clock = 0.0  # what the one has used whose turn it is
-        self._prompt = False  # was the last turn one of those that could not wait?
+        self.steps = 0  # of all jobs so far
+        self._clock = 0.0  # virtual time, in seconds: the usage of the job that was scheduled last
+        self._prompt = False  # whether the last turn went to a job with a waiting request
 
     @property
     def busy(self) -> bool:
@@ -31,13 +31,13 @@ class Scheduler:
         return any(job.wants for job in self.jobs.values())
 
     def next(self) -> int | None:
-        """Whose turn it is; None: there is nothing to do."""
+        """The number of the job whose turn it is; None if no job has work."""
         wanting = {key: job for key, job in self.jobs.items() if job.wants}
         waiting = {key: job for key, job in wanting.items() if job.asked and job.spent < PROMPT}
         self._prompt = bool(waiting) and (not self._prompt or len(waiting) == len(wanting))
         if not wanting:
             return None
-        # who has used least; who did not want any for a while has no claim on that
+        # the job with the least usage; idle jobs earn no credit
         chosen = waiting if self._prompt else wanting
         key = min(chosen, key=lambda key: max(chosen[key].used, self._clock))
         job = chosen[key]
@@ -47,19 +47,19 @@ class Scheduler:
         return key
 
     def add(self, key: int, spec: JobSpec) -> TrainingJob:
-        """A new job. Whatever error it takes to say that this cannot be trained."""
+        """A new job. Any error if it cannot be trained."""
         _use(1)
         self.jobs[key] = job = TrainingJob(spec)
         return job
 
     def drop(self, key: int) -> None:
-        """Forget a job, if it is there, and give its memory back."""
+        """Remove a job, if it is here, and free its memory."""
         self.jobs.pop(key, None)
         _tidy()
 
     def work(self, key: int) -> None:
-        """A slice of one job. What goes wrong in it, say too little memory, ends this one and no other; but after a
-        graphics card has failed, no program can use it until it is started again."""
+        """Run a slice of one job. An error, such as too little memory, ends this job and no other. An error of the
+        graphics card is raised: only a new process can use the card again."""
         job = self.jobs[key]
         job.company = sum(other.running and other.there for other in self.jobs.values()) - job.running
         before, problem = job.step, None
@@ -71,7 +71,7 @@ class Scheduler:
         except Exception as error:
             logging.getLogger(__name__).exception("a training stopped")
             problem = trouble(error)
-        if problem is not None:  # the error is gone, and with it what it held
+        if problem is not None:  # outside of `except`, so that the error no longer holds memory
             job.fail(problem)
             _tidy()
         self.steps += max(0, job.step - before)
@@ -83,7 +83,7 @@ def _use(threads: int) -> None:
 
 
 def _tidy() -> None:
-    """Give the memory of the graphics card back that nobody uses."""
+    """Free unused memory of the graphics card."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
@@ -91,7 +91,7 @@ def _tidy() -> None:
 
 
 def trouble(error: Exception) -> Trouble:
-    """An error in words for people."""
+    """The error as a sentence for people."""
     text = str(error).lower()
     if isinstance(error, torch.OutOfMemoryError) or "mps backend out of memory" in text:
         return Trouble("live.no_gpu_memory", {})

@@ -1,7 +1,7 @@
-"""Who is in the room: every browser tab that this server knows, what it has, and when it went away.
+"""The sessions of this server: one for each browser tab, with what it trains, and when the tab left.
 
 A tab keeps the key of its session (components/tab). If it is loaded again, or comes back after its connection was lost,
-it finds everything where it was, unless it was away for longer than FREED_AFTER.
+it gets the same session again, unless it was away for longer than FREED_AFTER.
 """
 
 from __future__ import annotations
@@ -22,57 +22,57 @@ from toydiff.server.live import ImageRun, Race, Run, Training
 from toydiff.server.memory import give_back
 from toydiff.server.render_pool import render_pool
 
-FREED_AFTER = 110.0  # seconds: Streamlit itself lets go of a session after 120
-LOOK = 1.0  # seconds between two looks at who is still there
+FREED_AFTER = 110.0  # seconds: Streamlit drops a session after 120
+LOOK = 1.0  # seconds between two checks of who is connected
 
 
 @dataclass(eq=False)
 class Session:
-    """One browser tab: what it trains and what it brought along."""
+    """One browser tab: what it trains, and its data sets."""
 
-    visit: str  # what Streamlit calls the session; a tab that comes back has another one
-    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))  # nobody else can know it
+    visit: str  # Streamlit's id of the session; a tab that comes back has a new one
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(16))  # cannot be guessed
     run: Run | None = None
     image_runs: dict[ImageExperiment, ImageRun] = field(default_factory=dict)  # the newest last
-    races: dict[str, Race] = field(default_factory=dict)  # each under the name that its page gave it
+    races: dict[str, Race] = field(default_factory=dict)  # by name, given by their page
     user_data: dict[str, UserDataset] = field(default_factory=dict)  # the oldest first
-    kept: dict[str, Any] = field(default_factory=dict)  # what pages have computed for it
-    shown: dict[str, Any] = field(default_factory=dict)  # films of points, and files, of the page that it looks at
-    experiment: Experiment | None = None  # what it looks at
+    kept: dict[str, Any] = field(default_factory=dict)  # what pages have computed for this session, by name
+    shown: dict[str, Any] = field(default_factory=dict)  # the same, only until another page is opened
+    experiment: Experiment | None = None  # the settings that it looks at
     page: str = ""
-    seated: bool = False  # has one of the places for those who train
-    teacher: bool = False  # has given the teacher's word
-    left: float | None = None  # when it was seen to be gone
+    seated: bool = False  # has one of the limited places to train
+    teacher: bool = False  # has entered the teacher's word
+    left: float | None = None  # when its tab was first found to be gone, time.monotonic()
 
     def trainings(self) -> Iterator[Training]:
-        """Everything that this session has trained or is training."""
+        """All trainings of this session."""
         if self.run is not None:
             yield self.run
         yield from [*self.image_runs.values(), *self.races.values()]
 
     @property
     def trained(self) -> bool:
-        """Whether there is anything to lose."""
+        """Whether a training has begun."""
         return any(training.step > 0 or training.running for training in self.trainings())
 
     def turn(self, page: str) -> None:
-        """It looks at this page now. What the last one showed is large, and soon made again."""
+        """Another page was opened. What the last one showed is large and quickly made again: drop it."""
         if page != self.page:
             self.shown.clear()
         self.page = page
 
     def unite(self, old: Session, new: Session) -> None:
-        """Have what both have. Until a tab is recognized, for a second or so, it has a new session: what is clicked
-        there must not be lost."""
+        """Take over what both sessions have. For a second, until a tab is recognized, it has a new session: what was
+        clicked meanwhile must not be lost."""
         self.user_data = old.user_data | new.user_data
-        self.kept = new.kept | old.kept  # not the empty canvas of the new one
+        self.kept = new.kept | old.kept  # the old canvas, not the empty one of the new session
         if old.page == new.page:
             new.shown |= old.shown | new.shown
-        self.shown = new.shown  # the very one that the buttons on the screen write into
+        self.shown = new.shown  # the same object that buttons on the screen write into
         self.page, self.teacher = new.page, old.teacher or new.teacher
 
     def free(self) -> None:
-        """Let go of everything."""
+        """Stop and drop everything."""
         for training in self.trainings():
             training.running = False
         self.run, self.seated = None, False
@@ -84,21 +84,21 @@ class Session:
 
 
 class Room:
-    """All sessions, and the rules for them.
+    """All sessions, and the limits that they share.
 
     connected: whether a browser shows the session of that visit now. tidy: is called once a second as well.
     """
 
     def __init__(self, limits: Limits, connected: Callable[[str], bool], tidy: Callable[[], object]) -> None:
         self.limits, self._connected, self._tidy = limits, connected, tidy
-        self.held = False  # the teacher has paused everybody
+        self.held = False  # whether the teacher has paused all training
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
-        self._gone: dict[str, Session] = {}  # held until they are freed
+        self._gone: dict[str, Session] = {}  # keeps the sessions of tabs that are gone until they are freed
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
     def enter(self, visit: str) -> Session:
-        """A session for a tab that has none."""
+        """A new session."""
         with self._lock:
             session = Session(visit)
             self._sessions[session.key] = session
@@ -108,9 +108,9 @@ class Room:
         return session
 
     def come_back(self, key: str, new: Session) -> Session | None:
-        """The session that a tab had before, in place of its new one. None if that one stays: the other was freed, or
-        had trained nothing while this one has begun. Nobody else uses the key: the browser has asked its other tabs.
-        But a page that was left may still be connected, kept for the Back button.
+        """The session that a tab had before. None if its new one stays: the old one was freed, or only the new one has
+        trained. The browser has checked that no other tab uses the key. The page that was left may still be connected,
+        kept for the Back button.
         """
         with self._lock:
             old = self._sessions.get(key)
@@ -120,38 +120,38 @@ class Room:
             stays.visit, stays.left = new.visit, None
             stays.unite(old, new)
             self._gone.pop(key, None)
-            self._sessions[goes.key] = stays  # loaded again at once, the tab still knows the one that went
+            self._sessions[goes.key] = stays  # if the tab is loaded again at once, it still has this key
             return old if stays is old else None
 
     def here(self, session: Session) -> bool:
-        """Whether somebody looks at it now: only then does it train."""
+        """Whether its tab is connected: only then does it train."""
         return self._connected(session.visit)
 
     def present(self) -> list[Session]:
-        """All sessions that somebody looks at, in the order in which they came."""
+        """All sessions whose tabs are connected, in the order in which they came."""
         with self._lock:
-            everybody = dict.fromkeys(self._sessions.values())  # once, whatever a tab may call them
+            everybody = dict.fromkeys(self._sessions.values())  # each once, although it may have two keys
             return [session for session in everybody if self._connected(session.visit)]
 
     def full(self, session: Session) -> bool:
-        """Whether as many tabs as the machine can carry were here before this one."""
+        """Whether `limits.visitors` tabs were here before this one."""
         return session not in self.present()[: self.limits.visitors]
 
     def may_train(self, session: Session) -> bool:
-        """Whether there is a place for this session among those that train. It keeps its place until it leaves."""
+        """Whether this session has, or can get, a place to train. It keeps its place until its tab leaves."""
         if session.seated:
             return True
         with self._lock:
             return sum(other.seated for other in self.present()) < self.limits.trainees
 
     def sit_down(self, session: Session) -> bool:
-        """Take a place among those that train. False: there is none."""
+        """Take a place to train. False if there is none."""
         with self._lock:
             session.seated = self.may_train(session)
             return session.seated
 
     def look(self) -> None:
-        """See who went away; free what was away for too long. The room does this every second."""
+        """Note which tabs have left, and free what was away for too long. Called once a second."""
         now, freed = time.monotonic(), False
         with self._lock:
             for key, session in list(self._sessions.items()):

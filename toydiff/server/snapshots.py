@@ -1,4 +1,4 @@
-"""What a page sees of a training, put together from what the worker reports. Knows no Streamlit."""
+"""What a page sees of a training: snapshots, put together from the updates of the worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toydiff.text import words
 
 
 class Evaluation(NamedTuple):
-    """What the network could do after `step` steps."""
+    """What the network could do after `step` steps of training."""
 
     step: int
     seconds: float  # of training until then, sampling included
@@ -23,19 +23,19 @@ class Evaluation(NamedTuple):
     error: float  # measured in a race: root mean square of |eps_theta - eps*| over all t and x_t ~ q(x_t); else nan
 
     def note(self, form: str) -> str:
-        """How far the samples are from the data, in words; form: the key of a text with the ratio in it."""
+        """How far the samples are from the data, in words. form: the key of a text with {ratio} in it."""
         if math.isnan(self.ratio):
             return words("train.not_measured")
         return words(form, ratio=times(self.ratio))
 
 
 def times(ratio: float) -> str:
-    """A multiple of the floor, as it is written."""
+    """A multiple of the floor, as shown on screen."""
     return f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 class Trouble(NamedTuple):
-    """Why a training stopped: a text of words.toml, and what fills it in."""
+    """Why a training stopped: the key of a text in words.toml, and its values."""
 
     key: str
     values: dict[str, Any]
@@ -50,22 +50,22 @@ class Snapshot(NamedTuple):
 
     step: int
     seconds: float
-    speed: float  # steps per second, lately
+    speed: float  # steps per second, averaged over the last slices
     running: bool
     diverged_at: int | None
     losses: Tensor  # (step,)
     evaluations: tuple[Evaluation, ...]
-    problem: Trouble | None = None  # what stopped it, if that was neither a person nor its loss
-    lost: int | None = None  # steps, when the training process was stopped and started again
+    problem: Trouble | None = None  # what stopped it, if not a person or an exploded loss
+    lost: int | None = None  # steps that were lost when the worker process died
 
     @property
     def moving(self) -> bool:
-        """Whether there will be something new: it trains, or its last picture is still to come."""
+        """Whether it trains, or its last evaluation is still to come."""
         return self.running or (self.problem is None and self.evaluations[-1].step != self.step)
 
     @property
     def ratio(self) -> float:
-        """Of the last checkpoint that was measured: where many train, not all of them are."""
+        """The last ratio that was measured. While many train, not every evaluation is measured."""
         return next((point.ratio for point in reversed(self.evaluations) if not math.isnan(point.ratio)), math.nan)
 
     @property
@@ -76,27 +76,27 @@ class Snapshot(NamedTuple):
 
 
 class RaceSnapshot(NamedTuple):
-    """A race at one moment. What stands here, and the steps of the evaluations, is the same for all lanes."""
+    """A race at one moment. The fields here, and the steps of the evaluations, are the same for all lanes."""
 
     step: int
     seconds: float
     speed: float
     running: bool
-    diverged_at: int | None  # where a lane diverged: all of them stopped there
+    diverged_at: int | None  # the step at which one lane diverged and all stopped
     lanes: tuple[Snapshot, ...]
     problem: Trouble | None = None
     lost: int | None = None
 
     @property
     def moving(self) -> bool:
-        """Whether there will be something new."""
+        """Whether it trains, or its last evaluation is still to come."""
         return self.lanes[0].moving
 
 
 class Update(NamedTuple):
-    """What is new in a training since the last update."""
+    """What has changed in a training since the last update."""
 
-    command: int  # the number of the last command that it has heard
+    command: int  # the number of the last command that the worker has received
     step: int
     seconds: float
     speed: float
@@ -104,36 +104,36 @@ class Update(NamedTuple):
     diverged: tuple[int | None, ...]  # of every lane
     since: int
     losses: tuple[Tensor, ...]  # of every lane, (step - since,)
-    kept: tuple[int, ...]  # the steps of all checkpoints that there are
-    fresh: tuple[tuple[Evaluation, ...], ...]  # those not in an update before; each of every lane
+    kept: tuple[int, ...]  # the steps of all evaluations that are kept
+    fresh: tuple[tuple[Evaluation, ...], ...]  # new evaluations; each entry has one of every lane
     problem: Trouble | None
 
 
 class Beat(NamedTuple):
-    """A worker's sign of life."""
+    """A worker's sign of life, once a second."""
 
-    steps: float  # training steps per second, of all that it trains
-    memory: int | None  # bytes that it holds, where that can be known
+    steps: float  # training steps per second, of all jobs
+    memory: int | None  # bytes that it uses; None where the system does not say
 
 
 class Unknown(LookupError):  # noqa: N818
-    """The worker has no training of that number."""
+    """The worker has no job of that number."""
 
 
 class Failed(ValueError):  # noqa: N818
-    """A training or a picture cannot be had as it was asked for. The message is a sentence for people."""
+    """A training or a picture could not be made. The message is a sentence for people."""
 
 
 class Record:
-    """The updates of one training, put together. What was read from it does not change."""
+    """The updates of one training, put together. A snapshot that was read from it never changes."""
 
     def __init__(self, lanes: int) -> None:
-        self._losses = [torch.empty(0)] * lanes  # longer than what is known: there is room
+        self._losses = [torch.empty(0)] * lanes  # with room for more
         self._moments: dict[int, tuple[Evaluation, ...]] = {}
-        self.now: tuple[int, tuple[Snapshot, ...]] = (0, ())  # the last command that was heard, and every lane
+        self.now: tuple[int, tuple[Snapshot, ...]] = (0, ())  # the last command received, and a snapshot of every lane
 
     def apply(self, update: Update) -> None:
-        """Take in what is new."""
+        """Add an update."""
         for i, losses in enumerate(update.losses):
             self._losses[i] = _with(self._losses[i], update.since, losses)
         known = self._moments | {moment[0].step: moment for moment in update.fresh}
@@ -154,11 +154,11 @@ class Record:
         self.now = update.command, tuple(lanes)
 
     def losses(self, step: int) -> tuple[Tensor, ...]:
-        """(step,): the first losses of every lane."""
+        """(step,): the losses of every lane up to a step."""
         return tuple(losses[:step] for losses in self._losses)
 
     def cut(self, step: int, seconds: float) -> None:
-        """Back to this step: what came after it is forgotten."""
+        """Go back to a step: forget everything after it."""
         self._losses = [losses[:step].clone() for losses in self._losses]
         self._moments = {at: moment for at, moment in self._moments.items() if at <= step}
         command, lanes = self.now
@@ -175,13 +175,13 @@ class Record:
         self.now = command, lanes
 
     def stop(self, problem: Trouble) -> None:
-        """It does not train any more, and this is why."""
+        """Note that it has stopped, and why."""
         command, lanes = self.now
         self.now = command, tuple(lane._replace(running=False, problem=problem) for lane in lanes)
 
 
 def _with(buffer: Tensor, since: int, more: Tensor) -> Tensor:
-    """The buffer with more numbers from `since` on: itself if there is room, else a longer one."""
+    """The buffer with more numbers from `since` on: the same one if there is room, else a longer copy."""
     end = since + len(more)
     if end > len(buffer):
         buffer = torch.cat([buffer[:since], torch.empty(max(len(more), since))])

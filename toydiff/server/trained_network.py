@@ -1,4 +1,4 @@
-"""What trains: a network on points or on images, a lane of the workshop, and the pictures of what it can do."""
+"""One network that trains, on points or on images, and the samples that show what it has learned."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ from toydiff.measures.clouds import Ruler
 from toydiff.measures.judge import Judge
 from toydiff.server.limits import limits
 
-BITE = 2e8  # examples times weights between two looks at the clock: some 25 ms
+BITE = 2e8  # examples times weights between two looks at the clock: about 25 ms
 STRIDE = 10  # training steps between two looks at the clock, at most
-UNTRAINED = 64  # pictures of untrained networks that are kept: a class opens the same page at the same time
+UNTRAINED = 64  # evaluations of untrained networks that are kept: a class opens the same page at once
 
 
 class EvalSettings(NamedTuple):
-    """How much is measured, and how often."""
+    """How often a training is evaluated, and with how many samples."""
 
-    refresh: float = 1.0  # seconds between two checkpoints
-    evaluations: int = 60  # at most; then every second one of the older half goes
-    samples: int = 2000  # that the quality is measured with
-    jumps: int = 100  # of the DDPM runs behind the checkpoints, where T is larger
-    images: int = 36  # the same for images: how many are shown and judged,
-    image_jumps: int = 25  # and the jumps that they take
-    save: float = 10.0  # seconds of training between two states to go on from
+    refresh: float = 1.0  # seconds between two evaluations
+    evaluations: int = 60  # kept, at most; beyond that, every second one of the older half is dropped
+    samples: int = 2000  # with which the distance is measured
+    jumps: int = 100  # steps of the DDPM runs, if T is larger
+    images: int = 36  # samples of images: all are shown and judged
+    image_jumps: int = 25  # steps of their DDPM runs, if T is larger
+    save: float = 10.0  # seconds of training between two saved states
 
 
 class Saved(NamedTuple):
-    """All that a training needs to go on."""
+    """What a training needs to be resumed."""
 
     step: int
     seconds: float
-    marks: tuple[tuple[int, float], ...]  # step and seconds of every checkpoint
-    states: bytes | None  # packed: of every lane a `Trainer.state_dict()` without its losses; None: as it began
-    losses: tuple[Tensor, ...] = ()  # of every lane, (step,)
+    marks: tuple[tuple[int, float], ...]  # step and seconds of each evaluation
+    states: bytes | None  # packed: `Trainer.state_dict()` of each network, without losses; None at step 0
+    losses: tuple[Tensor, ...] = ()  # of each network, (step,)
 
 
 class JobSpec(NamedTuple):
-    """What is to be trained: all that it takes, so that any process can do it."""
+    """Everything that a process needs to train it."""
 
     experiments: tuple[Experiment, ...] | tuple[ImageExperiment]
     settings: EvalSettings
-    compared: bool = False  # measured against the exact predictor too
-    user_data: tuple[UserDataset, ...] = ()  # data of somebody's own that the experiments name
+    compared: bool = False  # also measure the error against the exact predictor
+    user_data: tuple[UserDataset, ...] = ()  # data sets of users that the experiments name
     images: Images | None = None
-    state: dict[str, Any] | None = None  # of a Trainer, to go on from there
-    saved: Saved | None = None  # or from here
+    state: dict[str, Any] | None = None  # of a Trainer, to resume from
+    saved: Saved | None = None  # or this, to resume from
 
 
-Picture = tuple[Tensor, float, float]  # samples, their ratio, and the error: the last three of a Checkpoint
+Picture = tuple[Tensor, float, float]  # samples, ratio, error: the last three fields of an Evaluation
 
 
 class PointNetwork:
-    """One network that trains, and what its pictures are made and measured with."""
+    """A network on points: its trainer, and what its samples are measured with."""
 
-    refresh = save = threads = 1  # between pictures and between states, as a multiple; threads for a step
+    refresh = save = threads = 1  # multiples of EvalSettings.refresh and .save; threads for a step
 
     def __init__(self, experiment: Experiment, spec: JobSpec) -> None:
         self.experiment = experiment
@@ -78,7 +78,8 @@ class PointNetwork:
         self.shown = experiment.start()
         self.more: Tensor | None = experiment.start(spec.settings.samples)[len(self.shown) :]
         self.jumps = min(experiment.T, spec.settings.jumps)
-        self.untrained: object = experiment, spec.settings, spec.compared  # all that the picture at step 0 depends on
+        # everything that its evaluation at step 0 depends on
+        self.untrained: object = experiment, spec.settings, spec.compared
         weights = sum(p.numel() for p in self.trainer.model.parameters())
         self.stride = max(1, min(STRIDE, int(BITE / (weights * experiment.batch))))
         self._ruler = _ruler(experiment.dataset, experiment.points, experiment.seed, spec.settings.samples)
@@ -91,7 +92,7 @@ class PointNetwork:
 
 
 class ImageNetwork:
-    """The same for images: steps and pictures are slow, so there are fewer of both."""
+    """A network on images. Steps and samples are slow, so it is evaluated and saved less often."""
 
     refresh, save, stride = 5, 3, 1
 
@@ -117,13 +118,13 @@ TrainedNetwork = PointNetwork | ImageNetwork
 
 
 def new_network(experiment: Experiment | ImageExperiment, spec: JobSpec) -> TrainedNetwork:
-    """What trains this."""
+    """The network of this experiment, ready to train."""
     return PointNetwork(experiment, spec) if isinstance(experiment, Experiment) else ImageNetwork(experiment, spec)
 
 
 def picture(net: TrainedNetwork, measure: bool) -> Generator[None, None, Picture]:
-    """Make the samples that are shown and, to measure how good they are, more; there is a yield wherever it may be
-    interrupted."""
+    """Samples of the network, and how good they are. measure: draw more samples and measure the distance with them.
+    Yields wherever it may be interrupted."""
     untrained = net.trainer.step == 0
     if untrained and net.untrained in _untrained:
         return _untrained[net.untrained]
@@ -142,7 +143,7 @@ _untrained: dict[object, Picture] = {}
 
 
 def _samples(net: TrainedNetwork, predictor: Model, x: Tensor, stream: int) -> Generator[None, None, Tensor]:
-    """DDPM from x = x_T; stream: of the random numbers."""
+    """DDPM from x = x_T. stream: which random numbers are drawn."""
     sampler, noise = WAYS["ddpm"]
     schedule, z = net.experiment.noise_schedule(), net.experiment.generator(stream)
     for frame in reverse(predictor, schedule, x, sampler, steps=net.jumps, noise=noise, generator=z):
@@ -151,20 +152,20 @@ def _samples(net: TrainedNetwork, predictor: Model, x: Tensor, stream: int) -> G
     return x
 
 
-@lru_cache(maxsize=16)  # half a second each: not again for the other lane, not again for a reset
+@lru_cache(maxsize=16)  # half a second each: shared by the networks of a race, kept over a reset
 def _ruler(dataset: str, points: int, seed: int, n: int) -> Ruler:
     return Ruler(Experiment(dataset=dataset, points=points, seed=seed).data(), n)
 
 
 @lru_cache(maxsize=16)
 def _probe(experiment: Experiment, n: int) -> Probe:
-    """About n noisy points, of every t as many, and the exact answers for them."""
+    """About n noisy points, equally many of each t, and the exact answers for them."""
     times, each = torch.arange(1, experiment.T + 1), max(1, n // experiment.T)
     return Probe(experiment.exact(), experiment.noise_schedule(), experiment.data(), times, each)
 
 
 def _task(experiment: Experiment) -> Experiment:
-    """The same without the network: equal for all that have to learn the same."""
+    """The experiment with the usual network: equal for all experiments with the same data and schedule."""
     usual = Experiment()
     return replace(
         experiment, **{name: getattr(usual, name) for name in ("network", "target", "width", "depth", "batch", "lr")}
@@ -173,7 +174,7 @@ def _task(experiment: Experiment) -> Experiment:
 
 @lru_cache(maxsize=1)
 def judge() -> Judge:
-    """Half a second to train it: once per process."""
+    """The judge of this process. To train it takes half a second."""
     return Judge()
 
 
@@ -181,7 +182,7 @@ _images: WeakSet[Images] = WeakSet()
 
 
 def _shared(images: Images) -> Images:
-    """The same images, if another training has them already: one copy in memory for a whole class."""
+    """Equal images that another training holds, if there are any: a class shares one copy in memory."""
     for known in _images:
         if known.x.equal(images.x):
             return known

@@ -1,4 +1,4 @@
-"""What somebody trains: networks side by side, which one can start, pause, send so many steps on, look at, save."""
+"""A training job in the worker: networks that train side by side. Start, stop, advance, evaluate, save."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from toydiff.server.snapshots import Evaluation, Trouble, Update
 from toydiff.server.trained_network import JobSpec, Saved, new_network, picture
 from toydiff.server.transport import packed, unpacked
 
-SLICE = 0.05  # seconds of work before it is another's turn
-CROWD = 4  # others that train: from then on it trains between two pictures for so many times as long as the last one
-LONGER = 3  # took, at least,
-RARER = 6  # and between two that are measured for so many times as long as the last one of those
+SLICE = 0.05  # seconds of a slice, before it is another job's turn
+CROWD = 4  # other jobs that train: from so many on, evaluations are rarer:
+LONGER = 3  # times as long as the last evaluation took, it trains before the next one
+RARER = 6  # times as long as the last measured one took, it trains before it measures again
 
 
 class TrainingJob:
-    """Networks that train side by side, always the same number of steps: start, pause, advance. A reset is a new one.
+    """Networks that train side by side, always the same number of steps. A reset is a new job.
 
-    Nothing happens until `work`, which does some of what is wanted.
+    Commands only note what is wanted. `work` does some of it.
     """
 
     def __init__(self, spec: JobSpec) -> None:
         self.running = False
-        self.there = True  # is anybody there to watch?
-        self.company = 0  # how many others train at the same time
+        self.there = True  # whether a browser is there
+        self.company = 0  # number of other jobs that train
         self.command = 0  # the number of the last command
         self.problem: Trouble | None = None
-        self.used = 0.0  # seconds of work, for whoever shares out the turns
-        self.asked: list[int] = []  # the numbers of requests to be answered once it is `settled`,
-        self.spent = 0.0  # and the seconds of work on them
-        # data sets of users can be found as long as this lives
+        self.used = 0.0  # seconds of work, for the scheduler
+        self.asked: list[int] = []  # numbers of the requests to answer when it is `settled`
+        self.spent = 0.0  # seconds of work on them
+        # keeps the data sets of users findable
         self._user_data = [user_data.keep(one.name, one.data) for one in spec.user_data]
         self._settings = spec.settings
         self._nets = [new_network(experiment, spec) for experiment in spec.experiments]
         self._seconds = self._speed = 0.0
-        self._sent, self._told = 0, False  # how many losses were in an update, and whether it was running
-        self._marks: list[tuple[int, float]] = []  # step and seconds of each checkpoint
-        self._fresh: list[tuple[Evaluation, ...]] = []  # those nobody has heard of: at each moment one of every lane
-        self._todo, self._look_then = 0, False  # steps that were asked for, and whether a picture was
-        self._drawing: Iterator[None] | None = None  # a picture half done,
-        self._cost = 0.0  # and the seconds of work on it, or on the last one
-        self._measured = -math.inf, 0.0  # when the last one was measured, and the seconds of work on that
-        self._moved = False  # has it made a step, here or before?
+        self._sent, self._told = 0, False  # losses sent so far, and `running` in the last update
+        self._marks: list[tuple[int, float]] = []  # step and seconds of each evaluation
+        self._fresh: list[tuple[Evaluation, ...]] = []  # not sent yet; each entry has one of every network
+        self._todo, self._look_then = 0, False  # steps still to do, and whether to evaluate after them
+        self._drawing: Iterator[None] | None = None  # an evaluation that is half done
+        self._cost = 0.0  # seconds of work on it, or on the last one
+        self._measured = -math.inf, 0.0  # when an evaluation was last measured, and the seconds that took
+        self._moved = False  # whether it has ever made a step
         if spec.saved is not None:
             self._load(spec.saved)
-        self._saved = -1, self._seconds  # step and seconds of the last state,
-        self._rest = 0.0  # and the seconds until the next one, at least
+        self._saved = -1, self._seconds  # step and seconds of the last saved state
+        self._rest = 0.0  # seconds until the next one, at least
         self._look()
 
     @property
@@ -72,44 +72,44 @@ class TrainingJob:
 
     @property
     def threads(self) -> int:
-        """For one of its steps."""
+        """Threads for one of its steps."""
         return self._nets[0].threads if self.device.type == "cpu" else 1
 
     @property
     def settled(self) -> bool:
-        """Whether all that was asked for is done."""
+        """Whether everything that was requested is done."""
         return not self._todo and self._drawing is None
 
     @property
     def wants(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether it has work."""
         return not self.settled or (self.running and self.there)
 
     @property
     def due(self) -> bool:
-        """Whether it is time to save it."""
+        """Whether it is time to save."""
         least = max(self._settings.save * self._nets[0].save, self._rest)
         return self.unsaved and self._seconds - self._saved[1] >= least
 
     @property
     def unsaved(self) -> bool:
-        """Whether `save` would say anything new."""
+        """Whether it has changed since the last `save`."""
         return self._saved[0] != self.step
 
     @property
     def news(self) -> bool:
-        """Whether there is something that should be known at once."""
+        """Whether an update should be sent at once."""
         return bool(self._fresh) or self.running != self._told
 
     @property
     def blank(self) -> bool:
-        """Whether there is no picture of it yet."""
+        """Whether it has no evaluation yet."""
         return not self._marks
 
-    # ---------------------------------------------------------------- what it can be told
+    # ---------------------------------------------------------------- commands
 
     def ask(self, number: int) -> None:
-        """A request that is to be answered when all is done."""
+        """Note a request that is to be answered when it is `settled`."""
         if not self.asked:
             self.spent = 0.0
         self.asked.append(number)
@@ -119,30 +119,30 @@ class TrainingJob:
         self.running = self.diverged_at is None
 
     def stop(self) -> None:
-        """No step more."""
+        """Stop at once."""
         self.running, self._todo, self._look_then = False, 0, False
 
     def pause(self) -> None:
-        """No step more, and a picture of the network as it is."""
+        """Stop at once, and evaluate the network as it is."""
         self.stop()
         self._look()
 
     def advance(self, n: int, picture: bool = True) -> None:
-        """n steps, running or not. Without the picture, if more is to follow at once."""
+        """Do n steps, running or not. picture: evaluate after them."""
         if n > 0 and self.diverged_at is None:
             self.problem = None
             self._todo += n
             self._look_then |= picture
 
     def work(self, seconds: float = SLICE) -> None:
-        """Do what is wanted, for about so long: a bite, at least."""
+        """Do what is wanted for about so many seconds, but at least one piece of work."""
         began = now = time.monotonic()
         trained, steps = 0.0, 0
         while self.wants and (now == began or now - began < seconds):
             first, before, counted, drawing = self.step, now, bool(self._marks), self._drawing is not None
             self._bite()
             now = time.monotonic()
-            if counted:  # the picture of the untrained network is not training time
+            if counted:  # evaluating the untrained network is not training time
                 self._seconds += now - before
                 self._cost += drawing * (now - before)
             if self.step > first:
@@ -154,16 +154,16 @@ class TrainingJob:
         self.spent += now - began
 
     def fail(self, problem: Trouble) -> None:
-        """It cannot go on as it is. What it has learned is kept."""
+        """Stop because of an error. What was learned is kept."""
         self.stop()
         self._drawing, self.problem = None, problem
         for net in self._nets:
-            net.trainer.model.zero_grad()  # the gradients go
+            net.trainer.model.zero_grad()  # frees the gradients
 
-    # ---------------------------------------------------------------- what it can tell
+    # ---------------------------------------------------------------- answers
 
     def update(self) -> Update:
-        """What is new since the last one."""
+        """What has changed since the last update."""
         step, since, self._sent, self._told = self.step, self._sent, self.step, self.running
         kept = tuple(step for step, _ in self._marks)
         fresh, self._fresh = tuple(moment for moment in self._fresh if moment[0].step in kept), []
@@ -182,13 +182,13 @@ class TrainingJob:
         )
 
     def save(self) -> Saved:
-        """All that it takes to go on from here, but for the losses: those are in the updates."""
+        """The state to resume from, without the losses: the updates have them."""
         began, self._saved = time.monotonic(), (self.step, self._seconds)
         states = [net.trainer.state_dict() for net in self._nets] if self._moved else None
         for state in states or []:
             del state["losses"]
         content = None if states is None else packed(states)
-        self._rest = 20 * (time.monotonic() - began)  # of a large network less often
+        self._rest = 20 * (time.monotonic() - began)  # a large network is saved less often
         return Saved(self.step, self._seconds, tuple(self._marks), content)
 
     def predictors(self) -> tuple[tuple[Model, ...], int]:
@@ -197,14 +197,14 @@ class TrainingJob:
         return tuple(one.cpu() if isinstance(one, nn.Module) else one for one in networks), self.step
 
     def file(self, lesson: Experiment | ImageExperiment | None) -> bytes:
-        """The training of its one network as a file, `checkpoint.pack`. lesson: the settings to put in, or its own."""
+        """Its one network's training as a file, `checkpoint.pack`. lesson: the settings to store instead of its own."""
         (net,) = self._nets
         return checkpoint.pack(net.trainer, lesson or net.experiment)
 
-    # ---------------------------------------------------------------- how
+    # ---------------------------------------------------------------- work
 
     def _bite(self) -> None:
-        """The smallest piece of work."""
+        """Do the smallest piece of work."""
         if self._drawing is not None:
             if next(self._drawing, self) is self:
                 self._drawing = None
@@ -221,17 +221,17 @@ class TrainingJob:
             if look:
                 self._look()
         if self._drawing is None and self.diverged_at is not None:
-            self.running = False  # said last: who sees it finds the last picture there
+            self.running = False  # set last: who sees it finds the last evaluation
 
     @property
     def _due_for_a_picture(self) -> bool:
         refresh, newest = self._settings.refresh * self._nets[0].refresh, self._marks[-1][1]
-        early = newest < refresh  # the very first seconds are the most exciting ones: two pictures more
+        early = newest < refresh  # the first seconds are the most interesting: evaluate three times as often
         rest = LONGER * self._cost if self.company >= CROWD else 0.0
         return self._seconds - newest >= max(refresh / 3 if early else refresh, rest)
 
     def _advance(self, n: int) -> None:
-        """n steps in every lane. Where the loss of one explodes, all stop at that step."""
+        """Do n steps with every network. If the loss of one explodes, all stop at that step."""
         *others, last = (net.trainer for net in self._nets)
         before = [trainer.state_dict() for trainer in others]
         end = self.step + n
@@ -240,14 +240,14 @@ class TrainingJob:
                 trainer.advance(end - trainer.step)
                 end = trainer.step
         finally:
-            end = self.step  # also if one of them could not go on
+            end = self.step  # also if one of them raised an error
             for trainer, state in zip(others, before, strict=True):
-                if trainer.step > end:  # it did not know yet: back, and the same steps again, up to there
+                if trainer.step > end:  # go back, and repeat the steps up to `end`
                     trainer.load_state_dict(state)
                     trainer.advance(end - trainer.step)
 
     def _look(self) -> None:
-        """Begin a picture, unless there is one of this step."""
+        """Begin an evaluation, unless there is one of this step."""
         if self._drawing is None and not (self._marks and self._marks[-1][0] == self.step):
             last, cost = self._measured
             measure = self.company < CROWD or self._seconds - last >= RARER * cost

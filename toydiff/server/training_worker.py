@@ -1,6 +1,6 @@
-"""A worker: a workshop in a process of its own, that does what it reads and writes what becomes of it.
+"""A training worker: a scheduler in a process of its own. It reads commands and writes what becomes of them.
 
-`python -m toydiff.server.training_worker`, started by `worker_process.py`. It ends when nobody is there to read from.
+`python -m toydiff.server.training_worker`, started by `worker_process.py`. It ends when the app has ended.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which then ends us; and torch takes seconds
+    # Ctrl-C is for the app, which then ends this process. Set first: to load torch takes seconds.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 import logging
 import threading
@@ -26,7 +27,7 @@ from toydiff.server.training_job import TrainingJob
 
 PUBLISH = 0.1  # seconds between two updates of a job
 BEAT = 1.0  # seconds between two signs of life
-NICE = 10  # the app comes first
+NICE = 10  # below the app
 
 
 class Worker:
@@ -40,25 +41,25 @@ class Worker:
     def __init__(self, out: BinaryIO) -> None:
         self.inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._out = out
-        self._workshop = Scheduler()
+        self._scheduler = Scheduler()
         self._published: dict[int, float] = {}  # when the last update of each job went out
         self._turn: int | None = None
         self._beat, self._steps = time.monotonic(), 0
 
     def run(self) -> None:
-        """For ever."""
+        """Work until the process ends."""
         self._send("beat", Beat(0.0, child_main.memory()))
         while True:
-            with suppress(Empty):  # all that has come in; if there is nothing to do, wait for more
+            with suppress(Empty):  # take all messages; if no job has work, wait for the next one
                 while True:
-                    busy = self._workshop.busy
+                    busy = self._scheduler.busy
                     if not busy:
                         self._now_at(None)
                     self._take(self.inbox.get(not busy, BEAT))
-            key = self._workshop.next()
+            key = self._scheduler.next()
             if key is not None:
                 self._now_at(key)
-                self._workshop.work(key)
+                self._scheduler.work(key)
                 self._report(key)
             self._live()
 
@@ -67,14 +68,14 @@ class Worker:
         self._now_at(key)
         try:
             if what == "new":
-                job = self._workshop.add(key, *more)
+                job = self._scheduler.add(key, *more)
                 if request is not None:
                     job.ask(request)
                 self._report(key)
             elif what == "drop":
                 self._drop(key)
-            elif key in self._workshop.jobs:
-                self._tell(self._workshop.jobs[key], what, key, request, *more)
+            elif key in self._scheduler.jobs:
+                self._tell(self._scheduler.jobs[key], what, key, request, *more)
             else:
                 raise Unknown(key)
         except torch.AcceleratorError:
@@ -110,8 +111,8 @@ class Worker:
             self._report(key, at_once=True)
 
     def _report(self, key: int, at_once: bool = False) -> None:
-        """What has become of a job: often enough to look alive, seldom enough not to drown the app."""
-        job, now = self._workshop.jobs[key], time.monotonic()
+        """Send what is new of a job, at most every PUBLISH seconds unless it is important."""
+        job, now = self._scheduler.jobs[key], time.monotonic()
         done = bool(job.asked) and job.settled
         if done or at_once or job.news or now - self._published.get(key, -PUBLISH) >= PUBLISH:
             self._published[key] = now
@@ -127,14 +128,14 @@ class Worker:
                 self._drop(key)
 
     def _drop(self, key: int) -> None:
-        job = self._workshop.jobs.get(key)
+        job = self._scheduler.jobs.get(key)
         for request in job.asked if job is not None else []:
             self._answer(request, None, Unknown(key))
-        self._workshop.drop(key)
+        self._scheduler.drop(key)
         self._published.pop(key, None)
 
     def _now_at(self, key: int | None) -> None:
-        """Say whose work begins: if it is the end of this process, the app knows why."""
+        """Say which job is at work: if the process ends in it, the app knows which one."""
         if key != self._turn:
             self._turn = key
             self._send("turn", key)
@@ -142,8 +143,8 @@ class Worker:
     def _live(self) -> None:
         now = time.monotonic()
         if now - self._beat >= BEAT:
-            self._send("beat", Beat((self._workshop.steps - self._steps) / (now - self._beat), child_main.memory()))
-            self._beat, self._steps = now, self._workshop.steps
+            self._send("beat", Beat((self._scheduler.steps - self._steps) / (now - self._beat), child_main.memory()))
+            self._beat, self._steps = now, self._scheduler.steps
 
     def _answer(self, request: int | None, value: object, error: Exception | None = None) -> None:
         self._send("answer", request, value, error)
@@ -153,7 +154,7 @@ class Worker:
 
 
 def main() -> None:
-    """Until the app is gone."""
+    """Run until the app has ended."""
     source, out = child_main.begin(NICE)
     worker = Worker(out)
     threading.Thread(target=child_main.read, args=(source, worker.inbox.put), daemon=True).start()

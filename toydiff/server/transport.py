@@ -1,6 +1,6 @@
 """Messages between the app and its workers: pickles through a pipe, tensors as they lie in memory.
 
-Only ever between our own processes, over a pipe that nobody else holds: what a user sends is never unpickled.
+Only between our own processes, over a pipe that no other process holds. What a user sends is never unpickled.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class _Pickler(pickle.Pickler):
-    """Tensors as numpy arrays on the CPU: torch's own way takes a file format for each of them."""
+    """Sends tensors as numpy arrays on the CPU, which is faster than torch's own way."""
 
     dispatch_table = copyreg.dispatch_table | {
         Tensor: lambda x: (torch.from_numpy, (x.detach().cpu().numpy(),)),
@@ -24,19 +24,19 @@ class _Pickler(pickle.Pickler):
 
 
 def packed(message: object) -> bytes:
-    """In one piece: for `unpacked`."""
+    """A message as bytes, for `unpacked`."""
     file = io.BytesIO()
     _Pickler(file, protocol=5).dump(message)
     return file.getvalue()
 
 
 def unpacked(content: bytes) -> Any:
-    """What was packed. Its tensors are copies."""
+    """The message of `packed`. Its tensors are copies."""
     return pickle.loads(content)
 
 
 def send(stream: IO[bytes], message: object) -> None:
-    """Write a message. OSError if nobody reads any more."""
+    """Write a message. OSError if the reader has ended."""
     file, buffers = io.BytesIO(), list[pickle.PickleBuffer]()
     _Pickler(file, protocol=5, buffer_callback=buffers.append).dump(message)
     parts = [file.getbuffer(), *(buffer.raw() for buffer in buffers)]
@@ -47,7 +47,7 @@ def send(stream: IO[bytes], message: object) -> None:
 
 
 def receive(stream: IO) -> tuple[Any, int]:
-    """The next message, and its bytes; waits for it. EOFError if there will be none."""
+    """Wait for the next message; returns it and its size in bytes. EOFError if the writer has ended."""
     (count,) = struct.unpack("<Q", _exactly(stream, 8))
     sizes = struct.unpack(f"<{count}Q", _exactly(stream, 8 * count))
     content, *buffers = (_exactly(stream, size) for size in sizes)
@@ -55,7 +55,7 @@ def receive(stream: IO) -> tuple[Any, int]:
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytearray:
-    """So many bytes, which may be written to: tensors lie in them."""
+    """Read `size` bytes into memory that can be written to: tensors use it."""
     content = bytearray(size)
     view, got = memoryview(content), 0
     while got < size:

@@ -1,5 +1,4 @@
-"""The app's end of a process of its own, a worker or a painter: starts it, starts it again if it dies, carries
-messages. Knows no Streamlit."""
+"""A worker process as the app sees it: start it, start it again if it dies, send and receive messages."""
 
 from __future__ import annotations
 
@@ -23,48 +22,48 @@ from toydiff.server import cpu_affinity, transport
 from toydiff.server.snapshots import Beat
 
 ROOT = Path(__file__).resolve().parents[2]
-WATCH = 1.0  # seconds between two looks at everything
-PATIENCE = 120.0  # seconds without a sign of life, while somebody waits, after which a worker is given up
-SLOWEST = 30.0  # seconds between two attempts to start one, at most
+WATCH = 1.0  # seconds between two checks of all trainings
+PATIENCE = 120.0  # seconds without a message, while a request waits, after which the process is killed
+SLOWEST = 30.0  # seconds between two attempts to start a process, at most
 
 
 class Died(Exception):  # noqa: N818
-    """The worker died before it answered. There is a new one; ask again."""
+    """The process died before it answered. A new one runs: ask again."""
 
 
 class Answer(Future[Any]):
-    """What a worker will say."""
+    """The answer of a worker process, when it comes."""
 
-    share = 0.0  # of the work, that is done
-    size = 0  # bytes that it took, on its way here
+    share = 0.0  # of the work that is done, 0 ... 1
+    size = 0  # bytes of the message
 
 
 class Listener(Protocol):
-    """A training as the app holds it."""
+    """What hears the news of a worker process: a training."""
 
     def heard(self, what: str, *more: Any) -> None:
-        """News from the worker. Any thread."""
+        """Take a message. Called from any thread."""
 
     def revive(self, guilty: bool) -> None:
-        """There is a new worker, which knows nothing. guilty: the old one died at work on this very training."""
+        """A new process has started, without any job. guilty: the old one died while it worked for this training."""
 
     def look_after(self) -> None:
-        """It is time to see whether anybody is there. Must not wait."""
+        """Called every WATCH seconds, to see whether a browser is there. Must not wait."""
 
 
 class WorkerProcess:
-    """One such process, whichever it is now. Nothing here waits for it, but `Future.result`. module: what it runs."""
+    """One worker process, and its successors. Only `Future.result` waits for it. module: what it runs."""
 
     def __init__(self, module: str = "toydiff.server.training_worker") -> None:
         self._module = module
-        self.lock = threading.RLock()  # held while a training and its worker are brought in line
+        self.lock = threading.RLock()  # held while a training and its process are synchronized
         self.beat = Beat(0.0, None)
         self._listeners: WeakValueDictionary[int, Listener] = WeakValueDictionary()
         self._waiting: dict[int, Answer] = {}
         self._requests = itertools.count()
         self._outbox: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._process: subprocess.Popen[bytes] | None = None
-        self._turn: int | None = None  # at work on this training
+        self._turn: int | None = None  # the number of the training that it works for now
         self._heard = time.monotonic()
         self._closed = self._born = False
 
@@ -74,11 +73,11 @@ class WorkerProcess:
 
     @property
     def born(self) -> bool:
-        """Whether there is a process that has said so: until it has loaded what it needs, others are faster."""
+        """Whether the process has loaded everything and sent its first sign of life."""
         return self._born
 
     def start(self) -> None:
-        """The process, if there is none."""
+        """Start the process, unless it runs."""
         with self.lock:
             if self._process is None:
                 self._spawn()
@@ -87,7 +86,7 @@ class WorkerProcess:
                 threading.Thread(target=self._look_after, name="watch", daemon=True).start()
 
     def close(self) -> None:
-        """End the process. What it holds is lost."""
+        """End the process. Its memory is lost."""
         self._closed = True
         atexit.unregister(self.close)
         self._outbox.put(None)
@@ -96,21 +95,21 @@ class WorkerProcess:
             self._process.wait()
 
     def listen(self, key: int, listener: Listener) -> None:
-        """Whom the news of a training is for, as long as somebody holds it."""
+        """Send the news of this number to a listener, as long as the listener exists."""
         with self.lock:
             self._listeners[key] = listener
 
     def listeners(self) -> list[Any]:
-        """All of them."""
+        """All listeners."""
         with self.lock:
             return list(self._listeners.values())
 
     def send(self, what: str, key: int, *more: Any) -> None:
-        """A message without an answer. From any thread, also from a garbage collection."""
+        """Send a message without an answer. From any thread, also during a garbage collection."""
         self._outbox.put((what, key, None, *more))
 
     def ask(self, what: str, key: int, *more: Any) -> Answer:
-        """A message with an answer: Died if the process ends before, or what went wrong in it."""
+        """Send a message with an answer. The answer raises Died if the process ends first, or the error that it had."""
         answer = Answer()
         with self.lock:
             if not self._waiting:
@@ -131,7 +130,7 @@ class WorkerProcess:
             # numpy's threads wait for work at full speed; torch's are set in `child_main.begin`
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
         )
-        cpu_affinity.put(process.pid, cpu_affinity.ALL)  # wherever this process runs just now
+        cpu_affinity.put(process.pid, cpu_affinity.ALL)  # the new process must not inherit this one's processors
         self._process, self._outbox, self._turn, self._born = process, SimpleQueue(), None, False
         threading.Thread(target=self._write, args=(process, self._outbox), name="orders", daemon=True).start()
 
@@ -140,12 +139,12 @@ class WorkerProcess:
         while (message := outbox.get()) is not None:
             try:
                 transport.send(process.stdin, message)
-            except OSError:  # it has died: the reader sees that too
+            except OSError:  # the process has died: `_read` notices it too
                 break
             except Exception as error:
                 logging.getLogger(__name__).exception("a message could not be sent")
                 self._answered(message[2], None, error)
-            del message  # which may be large
+            del message  # it may be large
         with suppress(OSError):
             process.stdin.close()
 
@@ -176,7 +175,7 @@ class WorkerProcess:
             for listener in self.listeners():
                 with _logged("a training that could not be looked after"):
                     listener.look_after()
-                del listener  # or this thread would keep the last one alive
+                del listener  # otherwise this thread keeps the last one alive
 
     def _take(self, size: int, what: str, *more: Any) -> None:
         if what == "answer":
@@ -208,13 +207,13 @@ class WorkerProcess:
             answer.set_exception(error)
 
     def _again(self) -> None:
-        """A new process in place of the dead one; every training goes on in it from its last state."""
+        """Start a new process in place of the dead one, and resume every training in it."""
         assert self._process is not None and self._process.stdout is not None
         self._process.stdout.close()
         self._outbox.put(None)
         ended = self._process.wait()
         logging.getLogger(__name__).warning("the process %s ended (%s): a new one", self._module, ended)
-        pause = 0.0 if self._born else 1.0  # one that cannot even begin is not tried again and again at full speed
+        pause = 0.0 if self._born else 1.0  # do not restart a process at full speed if it cannot even begin
         guilty, alive = self._turn, False
         while not alive and not self._closed:
             time.sleep(pause)
@@ -236,7 +235,7 @@ class WorkerProcess:
 
 @contextmanager
 def _logged(what: str) -> Iterator[None]:
-    """A thread that serves all trainings must not end because of one."""
+    """Log an error instead of raising it: a thread that serves all trainings must not end because of one."""
     try:
         yield
     except Exception:

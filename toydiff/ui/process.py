@@ -10,7 +10,7 @@ import streamlit as st
 import torch
 
 from toydiff.server import live
-from toydiff.server.memory import few_arenas, large_apart
+from toydiff.server.memory import few_arenas, map_large_blocks
 from toydiff.server.render_pool import render_pool
 
 INTERNET = socket.AF_INET, socket.AF_INET6
@@ -33,7 +33,7 @@ def _set_up() -> None:
     in .streamlit/config.toml.)
     """
     few_arenas()
-    large_apart()
+    map_large_blocks()
     live.prepare()
     render_pool().start()
     send_at_once()
