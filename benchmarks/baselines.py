@@ -14,19 +14,19 @@ from torch.utils.data import DataLoader, TensorDataset
 from toydiff.diffusion.samplers import reverse
 from toydiff.experiments.experiment import Experiment
 
-SAMPLES = 5000
+BASELINE_SAMPLES = 5000
 
 
 class Baseline(NamedTuple):
     """Somebody who trains: the first `next(training)` prepares, each further one is some steps."""
 
     training: Iterator[object]
-    samples: Callable[[], Tensor]  # (SAMPLES, 2), from the network as it is now
+    samples: Callable[[], Tensor]  # (BASELINE_SAMPLES, 2), from the network as it is now
 
 
 def toydiff(experiment: Experiment) -> Baseline:
     """This project, as its pages use it."""
-    trainer, x = experiment.trainer(), experiment.start(SAMPLES)
+    trainer, x = experiment.trainer(), experiment.start(BASELINE_SAMPLES)
 
     def training() -> Iterator[None]:
         while True:
@@ -64,7 +64,7 @@ def plain(experiment: Experiment) -> Baseline:
                 losses.append(loss.item())
 
     def samples() -> Tensor:
-        *_, last = reverse(model, schedule, torch.randn(SAMPLES, 2))
+        *_, last = reverse(model, schedule, torch.randn(BASELINE_SAMPLES, 2))
         return last.x
 
     return Baseline(training(), samples)
@@ -89,7 +89,7 @@ def smalldiffusion(experiment: Experiment) -> Baseline:
     trainer = training_loop(loader, model, schedule, epochs=10**9)
 
     def sample() -> Tensor:
-        *_, x0 = samples(model, schedule.sample_sigmas(20), gam=2, batchsize=SAMPLES)
+        *_, x0 = samples(model, schedule.sample_sigmas(20), gam=2, batchsize=BASELINE_SAMPLES)
         return x0
 
     return Baseline((ns.loss.item() for ns in trainer), sample)

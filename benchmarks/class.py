@@ -29,14 +29,14 @@ from streamlit.proto.Selectbox_pb2 import Selectbox
 from streamlit.proto.Slider_pb2 import Slider
 from websockets.exceptions import WebSocketException
 
-from benchmarks.server import ROOT, Server, served
+from benchmarks.server import REPOSITORY, Server, served
 from benchmarks.student import TICK, GoneError, Notes, Progress, Student
 from toydiff.text import words
 
 ARRIVAL = 10.0  # seconds in which the class arrives
 PACE = 5.0  # seconds between two acts, on average
 SPREAD = (0.4, 1.6)  # the least and the most, as a share of it
-LOOK = 1.0  # seconds that a training pauses
+PAUSE_SECONDS = 1.0  # seconds that a training pauses
 MOMENT = 10.0  # seconds that somebody looks for a file that should be there
 BARE = 4.0  # seconds of training without an app
 STAY = (60.0, 240.0)  # seconds that a student of the soak stays
@@ -61,7 +61,7 @@ async def pause(student: Student, rng: Random) -> None:
     """Pause the training, look at it, and go on."""
     await start(student, rng)
     await _press(student, rng, "train", pause="pause")
-    await asyncio.sleep(LOOK)
+    await asyncio.sleep(PAUSE_SECONDS)
     await start(student, rng)
 
 
@@ -169,7 +169,7 @@ async def _download(student: Student, rng: Random) -> None:
         buttons = [button for button in student.controls() if isinstance(button, DownloadButton)]
         found = [button for button in buttons if button.label.startswith(begins)]
         if not found:
-            await asyncio.sleep(LOOK / 10)
+            await asyncio.sleep(PAUSE_SECONDS / 10)
     try:
         content = await student.download(rng.choice(found), "numbers") if found else b""
     except OSError as error:
@@ -199,7 +199,9 @@ def bare(seconds: float) -> float:
 def alone(seconds: float) -> float:
     """The same in a fresh process."""
     code = f"from importlib import import_module; print(import_module('benchmarks.class').bare({seconds}))"
-    return float(subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, check=True).stdout
+    )
 
 
 @dataclass

@@ -21,7 +21,7 @@ from toydiff.draw.scenes import reverse_scene
 from toydiff.draw.style import THEMES
 from toydiff.experiments.experiment import Experiment
 
-FRAMES, TRAIL = 100, 12
+GIF_FRAMES, GIF_TRAIL_FRAMES = 100, 12
 
 
 def ours(scene: Scene, frames: int) -> bytes:
@@ -33,7 +33,7 @@ def by_plot(ax: Axes, past: np.ndarray, colors: np.ndarray) -> None:
     """Trails through past (B, L, 2) as one writes them first: `plot`, each age a little stronger."""
     ax.set_prop_cycle(color=colors)
     for age in range(past.shape[1] - 1):
-        ax.plot(*past[:, age : age + 2].T, linewidth=0.8, alpha=(age + 1) / TRAIL)
+        ax.plot(*past[:, age : age + 2].T, linewidth=0.8, alpha=(age + 1) / GIF_TRAIL_FRAMES)
 
 
 def by_collection(ax: Axes, past: np.ndarray, colors: np.ndarray) -> None:
@@ -41,7 +41,7 @@ def by_collection(ax: Axes, past: np.ndarray, colors: np.ndarray) -> None:
     ax.add_collection(LineCollection(list(past), colors=list(colors), linewidths=0.8, alpha=0.3))
 
 
-TRAILS = {"trails by plot": by_plot, "trails by LineCollection": by_collection}
+GIF_TRAILS = {"trails by plot": by_plot, "trails by LineCollection": by_collection}
 
 
 def matplotlibs(scene: Scene, frames: int, trails: str) -> bytes:
@@ -58,7 +58,7 @@ def matplotlibs(scene: Scene, frames: int, trails: str) -> bytes:
             ax.clear()
             ax.set(xlim=(-r, r), ylim=(-r, r), xticks=[], yticks=[], title=f"{panel.title}, t = {scene.ticks[frame]}")
             ax.scatter(*scene.data.T, s=4, color=theme.ghost)
-            TRAILS[trails](ax, x[max(0, frame - TRAIL) : frame + 1].swapaxes(0, 1), colors)
+            GIF_TRAILS[trails](ax, x[max(0, frame - GIF_TRAIL_FRAMES) : frame + 1].swapaxes(0, 1), colors)
             ax.scatter(*x[frame].T, s=12, c=colors)
 
     movie = FuncAnimation(figure, draw, frames=film.spaced(len(scene.ticks), frames), init_func=lambda: None)
@@ -75,12 +75,12 @@ def rows(quick: bool = False) -> list[Row]:
         rounds, few = 3, {"trails by plot": 4, "trails by LineCollection": 10}
     experiment = Experiment()
     scene = reverse_scene(experiment, experiment.exact(), "exact predictor")
-    runs = [partial(ours, scene, FRAMES), *(partial(matplotlibs, scene, few[name], name) for name in TRAILS)]
+    runs = [partial(ours, scene, GIF_FRAMES), *(partial(matplotlibs, scene, few[name], name) for name in GIF_TRAILS)]
     own, *others = map(median, interleaved(rounds, *(partial(seconds, run) for run in runs)))
     table = []
-    for name, time in zip(TRAILS, others, strict=True):
-        theirs = time * FRAMES / few[name]
-        what = f"GIF, {len(scene.panels)} x {experiment.particles} particles, {FRAMES} frames"
-        how = f"FuncAnimation, PillowWriter, {name}, {few[name]} frames, scaled to {FRAMES}; median of {rounds}"
+    for name, time in zip(GIF_TRAILS, others, strict=True):
+        theirs = time * GIF_FRAMES / few[name]
+        what = f"GIF, {len(scene.panels)} x {experiment.particles} particles, {GIF_FRAMES} frames"
+        how = f"FuncAnimation, PillowWriter, {name}, {few[name]} frames, scaled to {GIF_FRAMES}; median of {rounds}"
         table.append(Row(what, f"{own:.1f} s", f"{theirs:.0f} s", f"{theirs / own:.0f} x", how))
     return table

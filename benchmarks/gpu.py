@@ -24,12 +24,18 @@ from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import limits
 from toydiff.server.trained_network import EvalSettings, judge
 
-USUAL = ImageExperiment()
-SIDES = (28, 32)  # pixels: of MNIST, and of the largest set that is drawn here
-SIZES = ((USUAL.size, USUAL.batch), ("large", 1024))  # network and batch: the app's, and what keeps a GPU busy
+USUAL_RUN = ImageExperiment()
+GPU_SIDES = (28, 32)  # pixels: of MNIST, and of the largest set that is drawn here
+GPU_SIZES = (
+    (USUAL_RUN.size, USUAL_RUN.batch),
+    ("large", 1024),
+)  # network and batch: the app's, and what keeps a GPU busy
 MATRIX = 8192  # rows and columns of the products that show what the chip can do
-GOAL = 0.8  # how sure the judge has to be, as a share of how sure it is of real digits
-SAMPLES, LOOK = 360, 50  # digits that it sees, ten times as many as in the app, each time after so many steps
+GOAL_SHARE = 0.8  # how sure the judge has to be, as a share of how sure it is of real digits
+JUDGED_SAMPLES, STEPS_BETWEEN_LOOKS = (
+    360,
+    50,
+)  # digits that it sees, ten times as many as in the app, each time after so many steps
 WARM = 10  # steps before anything is timed; torch.compile does its work in them
 
 
@@ -54,7 +60,7 @@ PEAKS = {  # what the matrices are made of, and how exactly float32 is multiplie
     "tf32": (torch.float32, "high"),
     "float32": (torch.float32, "highest"),
 }
-WAYS = {
+PRECISIONS = {
     "float32": Precision(False, "tf32"),  # in which PyTorch's convolutions multiply float32 unless told not to
     "bf16": Precision(True, "bf16"),  # the app's
     "bf16, torch.compile": Precision(True, "bf16", {"dynamic": False}),
@@ -70,7 +76,7 @@ class Score(NamedTuple):
     share: float = 0.0
 
     def __str__(self) -> str:
-        reached = self.share >= GOAL
+        reached = self.share >= GOAL_SHARE
         return f"{self.seconds:.1f} s" if reached else f"> {self.seconds:.0f} s (then {self.share:.0%} as sure)"
 
 
@@ -113,7 +119,7 @@ def speeds(
     """A row for each way: steps per second on images of side x side, and what the chip could do. Each way has so many
     turns of so many seconds."""
     images, trainers, broken = moon_phases(side=side), {}, {}
-    for name, way in WAYS.items():
+    for name, way in PRECISIONS.items():
         try:
             trainers[name] = way.trainer(experiment, images, device)
         except RuntimeError as error:  # too little memory, or nothing to compile with
@@ -126,7 +132,7 @@ def speeds(
     torch.compiler.reset()  # what was compiled is of no use to another shape
 
     table = []
-    for name, way in WAYS.items():
+    for name, way in PRECISIONS.items():
         what = f"training steps, {side} x {side}, {experiment.size}, batch {experiment.batch:,}: {name}"
         if name in broken:
             table.append(skipped(what, broken[name]))
@@ -148,9 +154,9 @@ def race(experiment: ImageExperiment, device: torch.device, cap: float) -> Score
     images = experiment.images()
     experiment.trainer(images, device).advance(WARM)
     trainer, score = experiment.trainer(images, device), Score()
-    x, jumps = experiment.start(SAMPLES, images.shape).to(device), min(experiment.T, EvalSettings().image_jumps)
-    while score.share < GOAL and score.seconds < cap:
-        so_far = score.seconds + spent(device, partial(trainer.advance, LOOK))
+    x, jumps = experiment.start(JUDGED_SAMPLES, images.shape).to(device), min(experiment.T, EvalSettings().image_jumps)
+    while score.share < GOAL_SHARE and score.seconds < cap:
+        so_far = score.seconds + spent(device, partial(trainer.advance, STEPS_BETWEEN_LOOKS))
         *_, last = experiment.frames(trainer.predictor, "ddpm", x, jumps)
         score = Score(so_far, trainer.step, judge().share(images, last.x))
     return score
@@ -158,17 +164,19 @@ def race(experiment: ImageExperiment, device: torch.device, cap: float) -> Score
 
 def digits(devices: Sequence[torch.device], seeds: int, cap: float) -> Row:
     """The row of the race: ours on the first device, theirs on the second, the median of so many seeds each."""
-    scores = [[race(replace(USUAL, seed=seed), device, cap) for device in devices] for seed in range(seeds)]
+    scores = [[race(replace(USUAL_RUN, seed=seed), device, cap) for device in devices] for seed in range(seeds)]
     ours, theirs = (sorted(each)[seeds // 2] for each in zip(*scores, strict=True))
-    both = ours.share >= GOAL and theirs.share >= GOAL
-    precision = "bf16" if USUAL.bf16_helps(devices[1]) else "float32"
+    both = ours.share >= GOAL_SHARE and theirs.share >= GOAL_SHARE
+    precision = "bf16" if USUAL_RUN.bf16_helps(devices[1]) else "float32"
     return Row(
-        f"training, digits, {USUAL.size}, batch {USUAL.batch}: until the judge is {GOAL:.0%} as sure as of real ones",
+        f"training, digits, {USUAL_RUN.size}, batch {USUAL_RUN.batch}: "
+        f"until the judge is {GOAL_SHARE:.0%} as sure as of real ones",
         str(ours),
         str(theirs),
         f"{theirs.seconds / ours.seconds:.1f} x" if both else "–",
         f"theirs: the CPU of the same machine, {limits().threads} threads, {precision}; {ours.step:,} and "
-        f"{theirs.step:,} steps; {SAMPLES} digits, DDPM in {EvalSettings().image_jumps} jumps; median of {seeds} seeds",
+        f"{theirs.step:,} steps; {JUDGED_SAMPLES} digits, DDPM in {EvalSettings().image_jumps} jumps; "
+        f"median of {seeds} seeds",
     )
 
 
@@ -181,8 +189,8 @@ def rows(device: torch.device, quick: bool = False) -> Iterator[Row]:
     for kind, most in peaks.items():
         how = f"{MATRIX:,} x {MATRIX:,}, random numbers; median of {4 * rounds}"
         yield Row(f"matrix product: the {kind} peak", f"{most / 1e12:,.0f} TFLOP/s", "–", "–", how)
-    for size, batch in SIZES:
-        for side in SIDES:
+    for size, batch in GPU_SIZES:
+        for side in GPU_SIDES:
             yield from speeds(ImageExperiment(size=size, batch=batch), side, device, peaks, turn, rounds)
 
 

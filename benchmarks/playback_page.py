@@ -14,7 +14,7 @@ from toydiff.experiments.experiment import Experiment
 from toydiff.ui.player import player
 from toydiff.ui.process import prepare
 
-TRAIL = 12
+PLAYBACK_TRAIL_FRAMES = 12
 
 
 @st.cache_resource
@@ -30,7 +30,7 @@ def traces(scene: Scene, frame: int) -> list[go.Scatter]:
     found = []
     for panel in scene.panels:
         x = panel.trajectory.x.numpy()
-        past = x[max(0, frame - TRAIL) : frame + 1]
+        past = x[max(0, frame - PLAYBACK_TRAIL_FRAMES) : frame + 1]
         gap = np.full_like(past[:1], np.nan)  # one line with gaps: a trace for each particle is slower still
         line = np.concatenate([past, gap]).swapaxes(0, 1).reshape(-1, 2)
         found.append(go.Scatter(x=line[:, 0], y=line[:, 1], mode="lines", line={"width": 0.8, "color": "#aab"}))

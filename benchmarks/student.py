@@ -35,7 +35,7 @@ from websockets.typing import Origin, Subprotocol
 
 from toydiff.text import words
 
-PATIENCE = 60.0  # seconds that a student waits for an answer
+ANSWER_SECONDS = 60.0  # seconds that a student waits for an answer
 TICK = "tick"  # the act of the page itself: a part of it that runs again and again
 Control = Button | ButtonGroup | DownloadButton | FileUploader | Slider | Selectbox | NumberInput
 CONTROLS = {"button", "button_group", "download_button", "file_uploader", "slider", "selectbox", "number_input"}
@@ -186,7 +186,7 @@ class Student:
         began, self._places = perf_counter(), asyncio.get_running_loop().create_future()
         asked = FileURLsRequest(request_id=name, file_names=[name], session_id=self._session)
         await self._send(BackMsg(file_urls_request=asked))
-        place = await asyncio.wait_for(self._places, PATIENCE)
+        place = await asyncio.wait_for(self._places, ANSWER_SECONDS)
         await asyncio.to_thread(self._put, place.upload_url, name, content)
         info = UploadedFileInfo(name=name, size=len(content), file_id=place.file_id, file_urls=place)
         state = self._values.setdefault(uploader.id, WidgetState(id=uploader.id))
@@ -215,7 +215,7 @@ class Student:
         return state.string_array_value.data[0] if isinstance(control, Slider) else state.string_value
 
     def _get(self, address: str) -> bytes:
-        with self._http.open(self.url + address, timeout=PATIENCE) as answer:
+        with self._http.open(self.url + address, timeout=ANSWER_SECONDS) as answer:
             content: bytes = answer.read()
         return content
 
@@ -225,7 +225,7 @@ class Student:
         request = Request(self.url + address, head.encode() + content + b"\r\n--end--\r\n", method="PUT")
         request.add_header("Content-Type", "multipart/form-data; boundary=end")
         request.add_header("X-Xsrftoken", token.strip('"'))
-        self._http.open(request, timeout=PATIENCE).close()
+        self._http.open(request, timeout=ANSWER_SECONDS).close()
 
     async def _send(self, message: BackMsg) -> None:
         if self._socket is None:
@@ -263,7 +263,7 @@ class Student:
         if act == TICK:
             return
         try:
-            await asyncio.wait_for(answered, PATIENCE)
+            await asyncio.wait_for(answered, ANSWER_SECONDS)
         except TimeoutError:
             self._questions.remove(question)
             self.notes.errors["unanswered", act] += 1

@@ -5,8 +5,8 @@ import math
 import streamlit as st
 
 from toydiff.data import user_data
-from toydiff.data.images import GAP, moon
-from toydiff.draw.between import PLACES, jumps, largest_step
+from toydiff.data.images import GAP_PHASES, moon
+from toydiff.draw.between import WAY_PLACES, jumps, largest_step
 from toydiff.draw.images import closest
 from toydiff.server.trained_network import judge
 from toydiff.text import words
@@ -15,7 +15,10 @@ from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.images import enough_memory, pictures, settings
 
-FEW, UNTYPICAL = 16, 0.15  # numbers; of fewer, and if it is off by more, the length of noise is no typical one
+MIN_DIMENSIONS, UNTYPICAL = (
+    16,
+    0.15,
+)  # numbers; of fewer, and if it is off by more, the length of noise is no typical one
 
 page.begin("between")
 experiment, images = settings()
@@ -50,7 +53,7 @@ film_with_export(scene, key="between", name=f"toydiff-between-{experiment.data}"
 rows = {"arc": way.of_arc, "straight": way.of_straight, "blend": way.blend}
 waxing = who.moons and ends.off is not None
 if waxing:
-    rows["true"] = images.scaled(moon(GAP[0] + way.share * (GAP[1] - GAP[0]), images.shape[-1]))
+    rows["true"] = images.scaled(moon(GAP_PHASES[0] + way.share * (GAP_PHASES[1] - GAP_PHASES[0]), images.shape[-1]))
 lesson.strip(images, rows)
 
 lengths = {name: x.flatten(1).norm(dim=1) for name, x in (("arc", way.arc), ("straight", way.straight))}
@@ -61,17 +64,17 @@ figures = {
     "a": f"{lengths['arc'][0]:.1f}",
     "b": f"{lengths['arc'][-1]:.1f}",
     "angle": f"{math.degrees(way.angle):.0f}",
-    **{name: f"{length[PLACES // 2]:.1f}" for name, length in lengths.items()},
+    **{name: f"{length[WAY_PLACES // 2]:.1f}" for name, length in lengths.items()},
 }
 untypical = max(abs(length / math.sqrt(numbers) - 1) for length in lengths["arc"][[0, -1]].tolist())
-if numbers < FEW:
+if numbers < MIN_DIMENSIONS:
     page.say("between", "lengths-few", **figures)
 elif ends.off is None or untypical < UNTYPICAL:
     page.say("between", "lengths", **figures)
 else:
     page.say("between", "not-typical", **figures)
 page.say("between", "slerp")
-page.say("between", "steps", largest=f"{largest_step(way.of_arc):.0%}", even=f"{1 / (PLACES - 1):.1%}")
+page.say("between", "steps", largest=f"{largest_step(way.of_arc):.0%}", even=f"{1 / (WAY_PLACES - 1):.1%}")
 if not who.steps:
     page.say("between", "exact", kinds=len(closest(way.of_arc, images.x)[1].unique()))
 

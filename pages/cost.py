@@ -4,8 +4,9 @@ import streamlit as st
 
 from toydiff.diffusion.samplers import WAYS
 from toydiff.diffusion.schedules import NOISE
+from toydiff.draw import charts
 from toydiff.draw import costs as drawn
-from toydiff.draw.costs import DRAWS, FEW, SAMPLES
+from toydiff.draw.costs import COST_SAMPLES, DRAWS, SWITCH_JUMPS
 from toydiff.measures.clouds import spread
 from toydiff.text import words
 from toydiff.ui import costs, page
@@ -30,21 +31,21 @@ with curves:
     measured, chance = costs.measured(bench, chosen), costs.chance(bench)
     clicked = lambda: costs.choose("calls")  # noqa: E731
     figure, alt = drawn.chart(measured, chosen, chance), words("cost.chart_alt")
-    st.plotly_chart(figure, key="calls", on_select=clicked, selection_mode="points", config=costs.STILL, alt=alt)
+    st.plotly_chart(figure, key="calls", on_select=clicked, selection_mode="points", config=charts.STILL, alt=alt)
     needs = drawn.enough(measured, chance).items()
     page.say("cost", "enough", needs=" · ".join(costs.need(*item) for item in needs))
 with st.expander(words("cost.table")):
     costs.table(measured)
 
 call = sum(cost.seconds for cost in measured) / sum(cost.calls for cost in measured)
-page.say("cost", "read", samples=f"{SAMPLES:,}", milliseconds=f"{1000 * call:.1f}", draws=DRAWS)
+page.say("cost", "read", samples=f"{COST_SAMPLES:,}", milliseconds=f"{1000 * call:.1f}", draws=DRAWS)
 page.say("cost", "orders")
 start, end = drawn.first_jump(schedule, 3)
 half = (start - end) / 2
 if half > LEAP:
     page.say("cost", "heun", start=f"{start:,.0f}", end=f"{end:.2g}", half=f"{half:,.0f}")
 
-few = min(FEW, experiment.T)
+few = min(SWITCH_JUMPS, experiment.T)
 text, middle, right = st.columns(3)
 with text:
     page.say("cost", "switches", steps=few)
@@ -66,5 +67,5 @@ with text:
         page.say("cost", "one-network")
     page.say("cost", "many")
 with picture:
-    st.plotly_chart(drawn.one_jump(one_jump, bench.data), key="one", config=costs.STILL, alt=words("cost.one_alt"))
+    st.plotly_chart(drawn.one_jump(one_jump, bench.data), key="one", config=charts.STILL, alt=words("cost.one_alt"))
 page.link_to("images", words("page.next_images"))

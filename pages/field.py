@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from toydiff.draw import charts
-from toydiff.draw.fields import MIDDLE
+from toydiff.draw.fields import AT_MIDDLE_REACH
 from toydiff.server.live import Race
 from toydiff.server.snapshots import Snapshot
 from toydiff.text import prose, words
@@ -25,7 +25,7 @@ shown = replace(run.experiment, **looks)
 best = truth(shown)
 
 
-@st.fragment(run_every=state.every(now, 2.0, state.FIELDS))
+@st.fragment(run_every=state.every(now, 2.0, state.FIELD_LOOKS_PER_SECOND))
 def watch(old: Snapshot) -> None:
     state.follow(old, run.snapshot())
     page.say_if_exploded(run)
@@ -44,13 +44,13 @@ def watch(old: Snapshot) -> None:
     )
     with st.container(key="error"):
         chart = charts.over_t(best.times, errors, words("charts.error_title"))
-        st.plotly_chart(chart, key="errors", config={"displayModeBar": False}, alt=words("charts.error_alt"))
+        st.plotly_chart(chart, key="errors", config=charts.STILL, alt=words("charts.error_alt"))
 
 
 watch(now)
 page.say("field", "read")
 reach = best.probe.reach()
-middle = best.times[reach < MIDDLE]
+middle = best.times[reach < AT_MIDDLE_REACH]
 if len(middle):
     until = int(middle.min())
     page.say("field", "words", T=shown.T, first=f"{reach[0]:.0%}", until=until, last=f"{reach[-1]:.0%}")
@@ -72,10 +72,10 @@ def watch_pair(pair: Race) -> None:
     film_with_export(scene, key="fields", name=name, particles=False, marks="both-errors", lives=True)
     with st.container(key="both-errors"):
         chart = charts.over_t(truth(both).times, errors, words("charts.error_title"))
-        st.plotly_chart(chart, key="pair", config={"displayModeBar": False}, alt=words("charts.error_alt"))
+        st.plotly_chart(chart, key="pair", config=charts.STILL, alt=words("charts.error_alt"))
 
 
 if pair is not None:
     page.say("field", "one-field")
-    st.fragment(watch_pair, run_every=state.every(pair.snapshot(), 3.0, state.FIELDS))(pair)
+    st.fragment(watch_pair, run_every=state.every(pair.snapshot(), 3.0, state.FIELD_LOOKS_PER_SECOND))(pair)
 page.link_to("target", words("page.next_target"))

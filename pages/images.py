@@ -5,7 +5,7 @@ import streamlit as st
 from toydiff.data import user_data
 from toydiff.draw.images import distances
 from toydiff.experiments.image_experiment import usual_device
-from toydiff.server.live import IMAGES
+from toydiff.server.live import JUDGED_IMAGES
 from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import images as lesson
@@ -13,8 +13,8 @@ from toydiff.ui import page, pictures, state
 from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
 
-STEPS = 1500  # that the button trains: a minute or two on a CPU
-FEW = 0.1  # of the data's variance: below it, all samples are one picture
+IMAGE_TRAIN_STEPS = 1500  # that the button trains: a minute or two on a CPU
+ONE_PICTURE_VARIANCE = 0.1  # of the data's variance: below it, all samples are one picture
 
 page.begin("images")
 experiment, images = lesson.settings()
@@ -39,16 +39,16 @@ st.fragment(lesson.watch, run_every=state.every(now))(run, now)
 page.say("images", "what", network=lesson.about(experiment), **values)
 if experiment.data == "digits":
     floor, accuracy = f"{judge().floor:.0%}", f"{judge().accuracy:.1%}"
-    page.say("images", "judge", floor=floor, accuracy=accuracy, samples=IMAGES)
+    page.say("images", "judge", floor=floor, accuracy=accuracy, samples=JUDGED_IMAGES)
 if experiment.data == "two-pixel":
     page.say("images", "bridge")
 
 page.say("images", "reverse")
 if now.step == 0:
-    st.info(words("images.no_network", steps=f"{STEPS:,}"))
-    train, may = words("reverse.train", steps=f"{STEPS:,}"), state.may_train()
+    st.info(words("images.no_network", steps=f"{IMAGE_TRAIN_STEPS:,}"))
+    train, may = words("reverse.train", steps=f"{IMAGE_TRAIN_STEPS:,}"), state.may_train()
     if st.button(train, type="primary", key="images-train-now", disabled=not may):
-        lesson.train(run, STEPS)
+        lesson.train(run, IMAGE_TRAIN_STEPS)
         st.rerun()
 with lesson.enough_memory(experiment):
     scene, variance, steps = lesson.ways(run)
@@ -73,7 +73,7 @@ figures = {
     "left": f"{experiment.noise_schedule().signal_left:.4f}",
 }
 page.say("images", "numbers", **figures)
-page.say("images", "one" if variance["mean-only"] < FEW else "several", **figures)
+page.say("images", "one" if variance["mean-only"] < ONE_PICTURE_VARIANCE else "several", **figures)
 lesson.pictures(images, [(words("images.mean"), mean), (words("images.first"), blur[0])])
 page.say("images", "why")
 

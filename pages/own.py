@@ -18,7 +18,7 @@ source, result = st.columns(2)
 cloud, problem = None, ""
 with source:
     try:
-        cloud = lesson.WAYS[way]()
+        cloud = lesson.INPUT_WAYS[way]()
     except ValueError as error:
         problem = str(error)
 with result:

@@ -10,7 +10,7 @@ from toydiff.ui import page
 from toydiff.ui.export import film_with_export
 from toydiff.ui.runs import contours, exact_scene, network_scene
 
-CROWD = 16  # particles: of fewer, the width says nothing
+MIN_PARTICLES_FOR_WIDTH = 16  # particles: of fewer, the width says nothing
 
 page.begin("reverse")
 experiment = page.settings("predictor", "dataset", "points", "schedule", "T", "strength", "steps", "particles", "seed")
@@ -53,7 +53,7 @@ figures = {
     "left": f"{left:.4f}",
     "left_percent": f"{left:.0%}",
 }
-if experiment.particles < CROWD:
+if experiment.particles < MIN_PARTICLES_FOR_WIDTH:
     verdict = "alone"
 elif min(ends["ddpm"], ends["ddim"]) < 0.7:
     verdict = "few"

@@ -6,7 +6,8 @@ import streamlit as st
 import torch
 
 from toydiff.diffusion.walks import DISC, given, radius
-from toydiff.draw.targets import MANY, variance_chart
+from toydiff.draw import charts
+from toydiff.draw.targets import DISC_WALKS, variance_chart
 from toydiff.text import prose, words
 from toydiff.ui import page, targets
 from toydiff.ui.export import film_with_export
@@ -47,9 +48,9 @@ else:
     page.say("target", "share", share=f"{scale**-2:.1%}", root=f"{1 / scale:.0%}", scale=f"{scale:.2g}")
 
 most = f"{variances.max():.1f}"
-page.say("target", "variances", mean=f"{variances.mean():.1f}", most=most, walks=MANY)
+page.say("target", "variances", mean=f"{variances.mean():.1f}", most=most, walks=DISC_WALKS)
 chart = variance_chart(variances, times, measured)
-st.plotly_chart(chart, key="variances", config=targets.STILL, alt=words("target.variance_alt", most=most))
+st.plotly_chart(chart, key="variances", config=charts.STILL, alt=words("target.variance_alt", most=most))
 
 page.say("target", "race")
 training = experiment.training

@@ -5,7 +5,7 @@ import streamlit as st
 from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
-from toydiff.server.live import SAMPLES
+from toydiff.server.live import MEASURED_SAMPLES
 from toydiff.server.snapshots import Snapshot, times
 from toydiff.text import words
 from toydiff.ui import page, state
@@ -43,7 +43,7 @@ def watch(old: Snapshot) -> None:
     with curves:
         with st.container(horizontal=True):
             for name, figure in figures.items():
-                tip = words(f"train.{name}_help", samples=f"{SAMPLES:,}")
+                tip = words(f"train.{name}_help", samples=f"{MEASURED_SAMPLES:,}")
                 st.metric(words(f"train.{name}"), figure, help=tip, width="content")
         best = best_loss(run.experiment)
         show(
@@ -56,12 +56,12 @@ def watch(old: Snapshot) -> None:
 
 
 def show(name: str, chart: charts.Chart) -> None:
-    st.plotly_chart(chart, key=name, config={"displayModeBar": False}, alt=words(f"charts.{name}_alt"))
+    st.plotly_chart(chart, key=name, config=charts.STILL, alt=words(f"charts.{name}_alt"))
 
 
 watch(now)
 page.say("train", "what")
 page.say("train", "loss", best=f"{best_loss(run.experiment):.2f}")
-page.say("train", "quality", samples=f"{SAMPLES:,}")
+page.say("train", "quality", samples=f"{MEASURED_SAMPLES:,}")
 page.say("train", "checkpoints")
 page.link_to("reverse", words("page.next_reverse"))

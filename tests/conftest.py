@@ -72,7 +72,7 @@ def no_painters(monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch) -> None:
     """A click on pause waits for the last picture, however slow the machine is: what comes after a click is certain."""
-    monkeypatch.setattr("toydiff.ui.controls.PATIENCE", 600.0)
+    monkeypatch.setattr("toydiff.ui.controls.PAUSE_WAIT_SECONDS", 600.0)
 
 
 @pytest.fixture(autouse=True)

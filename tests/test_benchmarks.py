@@ -66,9 +66,9 @@ def test_a_race_ends_at_the_goal_or_at_the_cap(monkeypatch):
     }
     finish = training.race({name: baseline(name, cloud) for name, cloud in clouds.items()}, data, cap=0.01)
     assert all(made[name] > 0 for name in clouds)
-    assert finish["perfect"].ratio < training.GOAL
+    assert finish["perfect"].ratio < training.GOAL_RATIO
     assert ">" not in str(finish["perfect"])
-    assert finish["hopeless"].ratio > training.GOAL
+    assert finish["hopeless"].ratio > training.GOAL_RATIO
     assert str(finish["hopeless"]).startswith(">")
     assert str(finish["broken"]).startswith(">")
 
@@ -118,7 +118,7 @@ def test_our_sampler_and_that_of_diffusers_arrive_at_the_same_points():
     assert (ours - theirs).abs().max() < 0.01
 
 
-@pytest.mark.parametrize("trails", gif.TRAILS)
+@pytest.mark.parametrize("trails", gif.GIF_TRAILS)
 def test_both_films_have_all_frames(trails, scene):
     for film in (gif.ours(scene, 4), gif.matplotlibs(scene, 4, trails)):
         assert Image.open(BytesIO(film)).n_frames == 4

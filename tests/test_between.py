@@ -12,7 +12,7 @@ from tests.test_image_page import LINK, SMALL, run_of
 from tests.test_pages import fine, open_page, press, says
 from tests.waiting import wait_for
 from toydiff.data import images
-from toydiff.data.images import GAP, IMAGES, moon, moon_phases
+from toydiff.data.images import GAP_PHASES, IMAGES, moon, moon_phases
 from toydiff.diffusion import exact
 from toydiff.diffusion.latent import angle, invert, lerp, slerp
 from toydiff.diffusion.samplers import ddim, reverse
@@ -20,7 +20,7 @@ from toydiff.diffusion.schedules import cosine, linear
 from toydiff.draw import between as drawn
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.measures import moons
-from toydiff.measures.moons import EDGE, Moons
+from toydiff.measures.moons import PHASE_TOLERANCE, Moons
 from toydiff.text import words
 
 SHARES = torch.linspace(0, 1, 11)
@@ -132,7 +132,7 @@ def test_the_phase_of_a_real_moon_is_found(sky):
     real = moon_phases(500, seed=7, side=16)
     phase, distance = sky.nearest(real.x * real.scale + real.mean)
     wrong = ((phase - real.labels + 0.5) % 1 - 0.5).abs()
-    assert wrong.max() < EDGE < 0.04
+    assert wrong.max() < PHASE_TOLERANCE < 0.04
     assert wrong.mean() < 0.01
     assert distance.mean().item() == pytest.approx(sky.floor, rel=0.15)
     assert distance.max() < 4 * sky.floor
@@ -140,9 +140,9 @@ def test_the_phase_of_a_real_moon_is_found(sky):
 
 @pytest.mark.slow
 def test_moons_of_the_grid_are_found_exactly_and_what_fades_is_none(sky):
-    half, full = moon(torch.tensor(GAP), 16)
+    half, full = moon(torch.tensor(GAP_PHASES), 16)
     phase, distance = sky.nearest(torch.stack([half, full, (half + full) / 2, torch.rand(1, 16, 16)]))
-    assert phase[:2].tolist() == pytest.approx(GAP)
+    assert phase[:2].tolist() == pytest.approx(GAP_PHASES)
     assert distance[:2].max() < 1e-3
     assert distance[2:].min() > 8 * sky.floor
     # worked out by hand: a quarter of the brightness is wrong, on half the disc, wherever the moon is
@@ -165,9 +165,9 @@ def test_what_happens_in_the_gap():
 @pytest.mark.parametrize("side", [16, 32])
 def test_the_sets_with_a_gap_have_none_between_half_and_full(side):
     phase = IMAGES[f"moon-phases-{side}-gap"](500, 0).labels
-    assert not ((phase > GAP[0]) & (phase < GAP[1])).any()
-    assert ((phase > GAP[1]) & (phase < GAP[1] + 0.25)).double().mean() == pytest.approx(1 / 3, abs=0.08)
-    assert images.GAP == (0.25, 0.5)
+    assert not ((phase > GAP_PHASES[0]) & (phase < GAP_PHASES[1])).any()
+    assert ((phase > GAP_PHASES[1]) & (phase < GAP_PHASES[1] + 0.25)).double().mean() == pytest.approx(1 / 3, abs=0.08)
+    assert images.GAP_PHASES == (0.25, 0.5)
 
 
 # ---------------------------------------------------------------- the way and its film
@@ -187,13 +187,13 @@ def test_a_way_is_what_ddim_makes_of_its_noises(gaussian_way):
     experiment, data, way, (a, b), model = gaussian_way
     assert way.arc[0].equal(a)
     assert way.straight[-1].equal(b)
-    assert way.of_arc.shape == (drawn.PLACES, *data.shape)
+    assert way.of_arc.shape == (drawn.WAY_PLACES, *data.shape)
     again = experiment.reverse(model, "ddim", way.arc[7:9], 50).end
     assert (again - way.of_arc[7:9]).abs().max() < 1e-4
     # linear from noise to image: the image of the straight mix is the fading of both
     assert (way.of_straight - way.blend).abs().max() < 1e-3
     assert (way.of_arc - way.blend).abs().max() > 0.05
-    assert drawn.largest_step(way.of_straight) == pytest.approx(1 / (drawn.PLACES - 1), rel=1e-2)
+    assert drawn.largest_step(way.of_straight) == pytest.approx(1 / (drawn.WAY_PLACES - 1), rel=1e-2)
 
 
 def test_the_film_of_a_way(gaussian_way):
@@ -202,12 +202,12 @@ def test_the_film_of_a_way(gaussian_way):
     assert scene.clock == "place"
     assert scene.ticks[0] == 0
     assert scene.ticks[-1] == 100
-    assert len(scene.ticks) == len(set(scene.ticks)) == drawn.PLACES
+    assert len(scene.ticks) == len(set(scene.ticks)) == drawn.WAY_PLACES
     noise, arc, straight = scene.panels
     assert noise.trajectory.x[:, 0].equal(way.arc)
     assert arc.trajectory.x[:, 0].equal(way.of_arc)
     assert straight.trajectory.x[:, 0].equal(way.of_straight)
-    middle = drawn.PLACES // 2
+    middle = drawn.WAY_PLACES // 2
     assert f"{way.straight[middle].norm():.1f}" in straight.note(middle)
     assert way.straight[middle].norm() < 0.8 * way.arc[middle].norm()
 

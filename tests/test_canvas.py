@@ -11,7 +11,7 @@ from toydiff.components.bundle import component
 from toydiff.components.canvas.drawing import UNIT, Drawing
 from toydiff.text import words
 from toydiff.ui import canvas as canvas_module
-from toydiff.ui.canvas import LABELS, canvas
+from toydiff.ui.canvas import CANVAS_LABELS, canvas
 
 # ---------------------------------------------------------------- what Python believes
 
@@ -121,5 +121,5 @@ def test_what_is_no_drawing_is_refused_with_a_sentence(shown, initial):
 def test_all_that_is_said_has_its_words_and_nothing_comes_from_a_network(shown):
     js, html, css = component("canvas")
     said = set(re.findall(r'data-(?:name|say)="([^"]+)"', html)) | set(re.findall(r"labels\.(\w+)", js))
-    assert said == set(LABELS) == shown()[1]["labels"].keys()
+    assert said == set(CANVAS_LABELS) == shown()[1]["labels"].keys()
     assert not re.search(r"https?://|@import|url\(|import |fetch\(", html + css + js)

@@ -23,7 +23,7 @@ def short(monkeypatch):
     seconds = {"ARRIVAL": 0.5, "SPREAD": (0.02, 0.06), "LOOK": 0.1, "BARE": 0.1, "STAY": (1.0, 2.0), "EMPTY": 1.0}
     for name, value in {**seconds, "SAMPLE": 0.5}.items():
         monkeypatch.setattr(classroom, name, value)
-    monkeypatch.setattr(student, "PATIENCE", 600)  # the machine may be slow and shared
+    monkeypatch.setattr(student, "ANSWER_SECONDS", 600)  # the machine may be slow and shared
     mix = classroom.MIXES["class"]
     monkeypatch.setitem(classroom.MIXES, "class", {act: act is not classroom.numbers for act in mix})
     monkeypatch.setattr(classroom, "alone", lambda seconds: 100.0)

@@ -13,7 +13,7 @@ from tests.test_player import Film, unpacked
 from toydiff.diffusion.samplers import WAYS
 from toydiff.diffusion.schedules import SCHEDULES
 from toydiff.draw import costs
-from toydiff.draw.costs import RACED, SAMPLES, Bench, Cost, Switches
+from toydiff.draw.costs import COST_SAMPLES, RACED, Bench, Cost, Switches
 from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import Ruler, spread
 from toydiff.text import words
@@ -39,9 +39,9 @@ def test_the_calls_are_those_that_were_made(bench, way, steps):
 
 
 def test_distance_and_spread_are_those_of_the_samples(bench):
-    run = replace(SMALL, steps=5).reverse(SMALL.exact(), "ddpm", SMALL.start(SAMPLES))
+    run = replace(SMALL, steps=5).reverse(SMALL.exact(), "ddpm", SMALL.start(COST_SAMPLES))
     cost = bench.cost("ddpm", 5)
-    assert cost.distance == pytest.approx(Ruler(SMALL.data(), SAMPLES).ratio(run.end))
+    assert cost.distance == pytest.approx(Ruler(SMALL.data(), COST_SAMPLES).ratio(run.end))
     assert cost.spread == pytest.approx(spread(run.end, SMALL.data()))
 
 

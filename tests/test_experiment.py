@@ -9,7 +9,7 @@ import torch
 from toydiff.data.points import DATASETS
 from toydiff.diffusion.samplers import WAYS
 from toydiff.diffusion.schedules import SCHEDULES
-from toydiff.experiments.experiment import CHOICES, LOOKS, RANGES, UP_TO_T, Experiment, allowed
+from toydiff.experiments.experiment import CHOICES, RANGES, UP_TO_T, VIEW_FIELDS, Experiment, allowed
 
 DEFAULT = asdict(Experiment())
 each_field = pytest.mark.parametrize("name", DEFAULT)
@@ -123,7 +123,7 @@ def test_training_drops_what_training_does_not_depend_on():
     experiment = replace(anything(1), T=50, steps=0, t=0)
     same = replace(experiment, predictor="network", steps=7, particles=9, trained=11, eta=0.3, x=1.0, y=-2.0, t=5)
     assert experiment.training == same.training == same.training.training
-    for name in set(DEFAULT) - set(LOOKS):
+    for name in set(DEFAULT) - set(VIEW_FIELDS):
         assert getattr(experiment.training, name) == getattr(experiment, name)
         other = replace(experiment, **{name: next(v for v in values(name) if v != getattr(experiment, name))})
         assert other.training != experiment.training

@@ -61,7 +61,7 @@ def test_asked_for_frames_come_in_that_order():
 @pytest.mark.parametrize("size", [144, 288, 576])
 def test_panels_of_any_size(size):
     (picture,) = film.images(make(panels=1), size=size, frames=[0])
-    assert picture.width == size / SIDE * (SIDE + 2 * film.EDGE)
+    assert picture.width == size / SIDE * (SIDE + 2 * film.BORDER)
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -71,10 +71,10 @@ def test_particles_have_a_trail_once_they_have_moved(theme):
         panel.trajectory.x[4:] = panel.trajectory.x[4]  # from here on they rest
     first, moving, rest = film.images(scene, theme=theme, frames=[0, 4, 7])
     assert has(first, THEMES[theme].paper) > has(moving, THEMES[theme].paper) + 1000
-    long_ago = make(frames=8 + film.TRAIL)
+    long_ago = make(frames=8 + film.TRAIL_FRAMES)
     for panel in long_ago.panels:
         panel.trajectory.x[4:] = panel.trajectory.x[4]
-    (without,) = film.images(long_ago, theme=theme, frames=[7 + film.TRAIL])
+    (without,) = film.images(long_ago, theme=theme, frames=[7 + film.TRAIL_FRAMES])
     assert has(without, THEMES[theme].paper) > has(rest, THEMES[theme].paper) + 1000
 
 

@@ -38,11 +38,11 @@ from toydiff.experiments.experiment import PREDICTORS, RANGES, Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import live
 from toydiff.server.limits import Limits, limits
-from toydiff.server.sessions import FREED_AFTER
+from toydiff.server.sessions import FREED_AFTER_SECONDS
 from toydiff.text import words
 from toydiff.ui import costs, export, runs, state, uploads
 from toydiff.ui.page import PAGES
-from toydiff.ui.pictures import MEGABYTES
+from toydiff.ui.pictures import UPLOAD_MEGABYTES
 
 HTML = "<img src=x onerror=alert(1)>"
 MARKUP = set("<>`*[]$|\\")
@@ -372,7 +372,7 @@ def test_the_most_that_a_link_can_ask_of_a_page(lesson):
 
 
 def test_fewer_particles_are_the_way_out(monkeypatch):
-    monkeypatch.setattr(runs, "PLACES", 3 * 10 * 100)
+    monkeypatch.setattr(runs, "MAX_PLACES", 3 * 10 * 100)
     at = fine(open_page("reverse", **FAST | {"particles": "1000"}))
     assert sentences(at) == [words("bounds.large", times="10")]
     assert not at.main.get("bidi_component")
@@ -469,7 +469,7 @@ def test_two_clicks_on_an_export_make_one_file(monkeypatch):
 
 def test_of_many_uploads_only_the_last_ones_stay(monkeypatch):
     manager, data = MemoryUploadedFileManager("/upload"), bytes(100)
-    monkeypatch.setattr(uploads, "MOST", 250)
+    monkeypatch.setattr(uploads, "MAX_UPLOADED_BYTES", 250)
     for tab, count in (("many", 5), ("few", 2)):
         for number in range(count):
             manager.add_file(tab, UploadedFileRec(f"{number}", "a.csv", "text/csv", data))
@@ -478,7 +478,7 @@ def test_of_many_uploads_only_the_last_ones_stay(monkeypatch):
 
 
 def test_the_largest_upload_that_is_allowed_stays():
-    assert st.get_option("server.maxUploadSize") * 1_048_576 < uploads.MOST
+    assert st.get_option("server.maxUploadSize") * 1_048_576 < uploads.MAX_UPLOADED_BYTES
 
 
 # ---------------------------------------------------------------- a full disk
@@ -544,19 +544,19 @@ def test_the_limits_in_the_security_notes_are_those_of_the_code():
     for limit in (
         f"{table['megabytes']} MB, {table['rows']} rows, {table['columns']} columns, {table['cells']} cells",
         f"{table['megabytes']} MB, {table['millions']} million pixels",
-        f"{pictures.MAX_BYTES // 10**6} MB packed and unpacked, {pictures.MAX_PICTURES:,} pictures",
+        f"{pictures.MAX_ZIP_BYTES // 10**6} MB packed and unpacked, {pictures.MAX_PICTURES:,} pictures",
         f"{pictures.MAX_FILES:,} files, {pictures.ALL_PIXELS // 10**6:,} million pixels",
-        f"a file with a lesson | {MEGABYTES} MB",
+        f"a file with a lesson | {UPLOAD_MEGABYTES} MB",
         f"a word to learn | {silhouettes.MAX_LETTERS} characters",
         f"points | {most['points']},",
         f"T, particles | {most['T']} each",
         f"{most['depth']} layers of {most['width']}, batches of {most['batch']}",
         f"{Limits().seconds} seconds of work",
-        f"{runs.PLACES:,} particles in all frames",
+        f"{runs.MAX_PLACES:,} particles in all frames",
         f"{frames} frames of a GIF",
-        f"{state.IMAGE_RUNS} trainings on images, {state.BROUGHT} sets of data",
-        f"after {FREED_AFTER:.0f} seconds away",
+        f"{state.IMAGE_RUNS} trainings on images, {state.MAX_USER_DATASETS} sets of data",
+        f"after {FREED_AFTER_SECONDS:.0f} seconds away",
     ):
         assert limit in notes
     assert most["T"] == most["particles"]
-    assert costs.PATIENCE == 3
+    assert costs.COST_BUDGET == 3

@@ -17,7 +17,7 @@ from scipy.stats import kstest
 from sklearn import datasets
 
 from toydiff.data import images
-from toydiff.data.images import IMAGES, PATIENCE, Images, NoNetwork, downloaded, moon, moon_phases
+from toydiff.data.images import DOWNLOAD_SECONDS, IMAGES, Images, NoNetwork, downloaded, moon, moon_phases
 from toydiff.data.points import DATASETS
 
 SHAPES = {
@@ -357,7 +357,7 @@ def test_a_damaged_download_without_a_network(no_network):
 )
 def test_whatever_goes_wrong_on_the_way(error, monkeypatch):
     def fail(*args, **kwargs):
-        assert socket.getdefaulttimeout() == PATIENCE
+        assert socket.getdefaulttimeout() == DOWNLOAD_SECONDS
         raise error
 
     socket.setdefaulttimeout(7)

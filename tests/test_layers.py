@@ -103,3 +103,16 @@ def test_a_registry_is_a_dict_literal_below_what_it_lists(module, name):
     assert listed & defined
     assert listed <= defined | {"partial"}
     assert all(node.lineno < registry.lineno for node in tree.body if getattr(node, "name", None) in listed)
+
+
+def test_each_constant_has_a_name_of_its_own():
+    places: dict[str, list[str]] = {}
+    for path in [*ROOT.glob("toydiff/**/*.py"), *ROOT.glob("pages/*.py"), *ROOT.glob("benchmarks/*.py")]:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                for name in target.elts if isinstance(target, ast.Tuple) else [target]:
+                    if isinstance(name, ast.Name) and name.id.isupper():
+                        places.setdefault(name.id, []).append(path.relative_to(ROOT).as_posix())
+    assert len(places) > 300
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

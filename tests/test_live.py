@@ -37,7 +37,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(live, "EVAL_SETTINGS", EVAL_SETTINGS)
-    monkeypatch.setattr(worker_process, "WATCH", 0.05)
+    monkeypatch.setattr(worker_process, "WATCH_SECONDS", 0.05)
 
 
 def trained(run: Run) -> int:
@@ -284,7 +284,7 @@ def test_training_stops_when_nobody_is_there_and_goes_on_when_somebody_is():
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_after_a_while_its_memory_is_given_back_and_it_still_goes_on(monkeypatch, asked):
-    monkeypatch.setattr(live, "PARKED", 0.0)
+    monkeypatch.setattr(live, "PARKED_SECONDS", 0.0)
     there = [True]
     run = Run(SMALL, alive=lambda: there[0])
     run.start()
@@ -432,7 +432,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
     os.kill(old, signal.SIGSTOP)
     waiting = threading.Thread(target=lambda: run.advance(10), daemon=True)
     waiting.start()
-    monkeypatch.setattr(worker_process, "PATIENCE", 0.5)
+    monkeypatch.setattr(worker_process, "SILENCE_SECONDS", 0.5)
     wait_for(lambda: run._worker.pid != old)
     monkeypatch.undo()
     waiting.join(timeout=PATIENCE)
@@ -443,7 +443,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
 @pytest.mark.slow
 def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    monkeypatch.setattr(live, "ATTEMPTS", 2)
+    monkeypatch.setattr(live, "MAX_REQUESTS", 2)
     broken = worker_process.WorkerProcess()
     monkeypatch.setattr(live, "_workers", lambda: (broken,))
     try:

@@ -466,7 +466,7 @@ def test_where_the_last_samples_were_not_measured_the_number_is_that_of_those_th
 
 @pytest.mark.parametrize("others", [0, 29])
 def test_in_a_crowd_a_click_on_pause_does_not_wait_for_a_picture(monkeypatch, others):
-    monkeypatch.setattr("toydiff.ui.controls.PATIENCE", 0.3)
+    monkeypatch.setattr("toydiff.ui.controls.PAUSE_WAIT_SECONDS", 0.3)
     at = press(open_page("train", **NET), "go")
     load, waited = live.load(), []
     monkeypatch.setattr(live, "load", lambda: load._replace(running=1 + others))

@@ -290,7 +290,7 @@ def test_a_zip_bomb_is_not_opened(monkeypatch):
     assert len(bomb) < 30_000
     opened, real = [], zipfile.ZipFile.open
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *args: opened.append(args[1].filename) or real(*args))
-    monkeypatch.setattr(pictures, "MAX_BYTES", 1_999_999)
+    monkeypatch.setattr(pictures, "MAX_ZIP_BYTES", 1_999_999)
     assert read(bomb, 16).skipped == [("m.png", words("pictures.bytes", megabytes=1))]
     assert opened == ["a.png", "z/b.JPG"]
 
@@ -325,7 +325,7 @@ def test_no_more_is_read_than_is_allowed():
 def test_all_pictures_together_have_a_limit(monkeypatch):
     files = {f"{i}.bmp": encoded(photo(20, 20, seed=i), "BMP") for i in range(5)}
     size = len(files["0.bmp"])
-    monkeypatch.setattr(pictures, "MAX_BYTES", 3 * size + 10)
+    monkeypatch.setattr(pictures, "MAX_ZIP_BYTES", 3 * size + 10)
     skipped = read(files | {"9.png": encoded(Image.new("1", (2, 2)))[:10]}, 16).skipped
     assert [name for name, _ in skipped] == ["3.bmp", "4.bmp", "9.png"]
     assert [reason for _, reason in skipped] == [words("pictures.bytes", megabytes=0)] * 2 + [REASONS["broken"]]
@@ -359,9 +359,9 @@ def test_the_number_of_files_has_a_limit(kind, monkeypatch, tmp_path):
 
 
 def test_the_limits_that_are_stated():
-    assert (pictures.MIN_SIDE, pictures.MAX_SIDE) == (8, 64)
+    assert (pictures.MIN_PICTURE_SIDE, pictures.MAX_PICTURE_SIDE) == (8, 64)
     assert (pictures.MIN_PICTURES, pictures.MAX_PICTURES) == (2, 5_000)
-    assert (pictures.MAX_PIXELS, pictures.MAX_BYTES) == (25_000_000, 200_000_000)
+    assert (pictures.MAX_PIXELS, pictures.MAX_ZIP_BYTES) == (25_000_000, 200_000_000)
 
 
 # names
@@ -478,7 +478,7 @@ def test_what_is_not_a_zip(content, tmp_path):
 
 def test_a_zip_that_is_too_large(tmp_path, monkeypatch):
     content = zipped(GOOD)
-    monkeypatch.setattr(pictures, "MAX_BYTES", len(content) - 1)
+    monkeypatch.setattr(pictures, "MAX_ZIP_BYTES", len(content) - 1)
     (tmp_path / "x.zip").write_bytes(content)
     monkeypatch.setattr(Path, "read_bytes", None)  # and is not read
     for source in (content, tmp_path / "x.zip"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from toydiff.components.bundle import component as source
-from toydiff.components.player.packing import FAR, UNIT, pack
+from toydiff.components.player.packing import FARTHEST_UNITS, PACKED_UNIT, pack
 from toydiff.data.images import Images
 from toydiff.data.points import DATASETS
 from toydiff.diffusion import exact, field
@@ -21,7 +21,7 @@ from toydiff.draw.scene import Density, Kind, Panel, Scene
 from toydiff.draw.style import HUES, THEMES
 from toydiff.text import words
 from toydiff.ui import player as player_module
-from toydiff.ui.player import LABELS, Chosen
+from toydiff.ui.player import PLAYER_LABELS, Chosen
 
 
 class Film(NamedTuple):
@@ -80,7 +80,7 @@ def test_the_header_ends_on_a_multiple_of_four_and_says_what_follows(two):
 def test_positions_come_back_within_one_unit(two):
     film = unpacked(pack(two, guess=True, anatomy=True))
     unit = film.header["unit"]
-    assert unit == pytest.approx(two.half_width / UNIT)
+    assert unit == pytest.approx(two.half_width / PACKED_UNIT)
     assert np.abs(film.places(film.header["ghost"]["at"], 7, 2) - two.data.numpy()).max() <= unit
     for packed, panel in zip(film.header["panels"], two.panels, strict=True):
         for name in ("x", "x0", "mean"):
@@ -154,7 +154,14 @@ def test_options_are_part_of_the_film(two):
 
 @pytest.mark.parametrize(
     ("value", "unit"),
-    [(float("nan"), FAR), (float("inf"), FAR), (float("-inf"), -FAR), (1e30, FAR), (-1e30, -FAR), (3.3, UNIT)],
+    [
+        (float("nan"), FARTHEST_UNITS),
+        (float("inf"), FARTHEST_UNITS),
+        (float("-inf"), -FARTHEST_UNITS),
+        (1e30, FARTHEST_UNITS),
+        (-1e30, -FARTHEST_UNITS),
+        (3.3, PACKED_UNIT),
+    ],
 )
 def test_what_is_no_place_is_put_off_the_picture(value, unit):
     run = trajectory()
@@ -218,7 +225,7 @@ def test_texts_with_any_letters_come_back():
 
 
 def test_every_label_and_every_clock_has_its_words():
-    for name in (*LABELS, "clock_t", "clock_step"):
+    for name in (*PLAYER_LABELS, "clock_t", "clock_step"):
         assert words(f"player.{name}").strip()
 
 
@@ -227,7 +234,7 @@ def test_every_label_that_the_picture_asks_for_is_sent():
     asked = set(re.findall(r'data-(?:name|say)="([^"]+)"', html))
     asked |= set(re.findall(r"labels\.(\w+)", js)) - {"clock"}
     assert asked
-    assert asked <= set(LABELS)
+    assert asked <= set(PLAYER_LABELS)
 
 
 def test_both_themes_travel(two):
@@ -391,7 +398,7 @@ def test_whatever_can_be_switched_has_a_word(component):
     options = component.film.header["options"]
     assert options["show"] == {"trails": False, "loop": True, "particles": True}
     assert options["offers"] == [*offers, "density"]
-    assert {*options["show"], *options["offers"]} <= set(toggles) <= set(LABELS)
+    assert {*options["show"], *options["offers"]} <= set(toggles) <= set(PLAYER_LABELS)
     assert set(re.findall(r'<button class="pill" data-toggle.*data-say="([^"]+)"', html)) == set(toggles)
 
 

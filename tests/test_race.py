@@ -132,8 +132,8 @@ def test_the_field_error_is_the_distance_from_the_exact_predictor(experiment, mo
 def test_averaged_losses(n):
     losses = torch.rand(n, generator=torch.Generator().manual_seed(0))
     steps, means = charts.averaged(losses)
-    assert len(steps) == len(means) <= charts.POINTS
-    assert n - charts.POINTS < max(steps, default=0) <= n
+    assert len(steps) == len(means) <= charts.CURVE_POINTS
+    assert n - charts.CURVE_POINTS < max(steps, default=0) <= n
     for begin, end, mean in zip([0, *steps], steps, means, strict=False):
         assert mean == pytest.approx(losses[begin:end].mean().item())
 

@@ -9,7 +9,7 @@ from tests.waiting import wait_for
 from toydiff.server import limits as limits_module
 from toydiff.server import sessions
 from toydiff.server.limits import Limits
-from toydiff.server.sessions import FREED_AFTER, Room
+from toydiff.server.sessions import FREED_AFTER_SECONDS, Room
 from toydiff.text import words
 
 
@@ -22,7 +22,7 @@ class Training:
 @pytest.fixture
 def online(monkeypatch):
     """Who is connected, by Streamlit's id; and no waiting."""
-    monkeypatch.setattr(sessions, "LOOK", 1e9)
+    monkeypatch.setattr(sessions, "PRESENCE_SECONDS", 1e9)
     return set()
 
 
@@ -67,7 +67,7 @@ def test_a_tab_that_is_loaded_again_before_it_has_heard_of_it_finds_what_it_had_
     online.clear()
     for _ in range(2):
         room.look()
-        clock[0] += FREED_AFTER + 1
+        clock[0] += FREED_AFTER_SECONDS + 1
     assert old.run is None
     assert not room._sessions
     assert not room._gone
@@ -130,7 +130,7 @@ def test_what_nobody_comes_back_for_is_freed(room, online, clock):
     gone = weakref.ref(session)
     online.clear()
     room.look()
-    clock[0] += FREED_AFTER - 1
+    clock[0] += FREED_AFTER_SECONDS - 1
     room.look()
     assert session.run is run
     key = session.key
@@ -149,7 +149,7 @@ def test_it_is_emptied_even_if_streamlit_holds_it(room, online, clock):
     session = room.enter("a")
     session.run, session.races["race"], session.user_data["own"] = Training(), Training(), "data"
     room.look()
-    clock[0] += FREED_AFTER + 1
+    clock[0] += FREED_AFTER_SECONDS + 1
     room.look()
     assert not list(session.trainings())
     assert not session.user_data
@@ -159,10 +159,10 @@ def test_who_comes_back_in_time_is_not_freed_later(room, online, clock):
     session = room.enter("a")
     session.run = Training()
     room.look()
-    clock[0] += FREED_AFTER - 1
+    clock[0] += FREED_AFTER_SECONDS - 1
     online.add("a")  # the same connection, mended
     room.look()
-    clock[0] += FREED_AFTER + 1
+    clock[0] += FREED_AFTER_SECONDS + 1
     room.look()
     assert session.trained
 
@@ -219,9 +219,9 @@ def test_defaults_fit_the_machine(monkeypatch):
 
 
 def test_a_room_looks_and_tidies_by_itself(monkeypatch):
-    monkeypatch.setattr(sessions, "LOOK", 0.001)
+    monkeypatch.setattr(sessions, "PRESENCE_SECONDS", 0.001)
     tidied = []
     room = Room(Limits(trainees=2, visitors=3), lambda _: False, lambda: tidied.append(1))
     mine = room.enter("gone")
     wait_for(lambda: tidied and mine.left is not None)
-    monkeypatch.setattr(sessions, "LOOK", 1e6)  # its thread sleeps from now on
+    monkeypatch.setattr(sessions, "PRESENCE_SECONDS", 1e6)  # its thread sleeps from now on

@@ -66,7 +66,7 @@ def test_the_films_show_walks_that_arrive_and_then_their_noise():
     assert arrivals.header["options"]["pick"] is True
     assert noises.header["clock"] == "walks"
     assert noises.header["ticks"][0] == 1
-    assert noises.header["ticks"][-1] == pictures.MANY
+    assert noises.header["ticks"][-1] == pictures.DISC_WALKS
     assert [panel["title"] for panel in noises.header["panels"]] == [words("names.total"), words("names.last-step")]
 
 
@@ -80,7 +80,7 @@ def test_the_scene_counts_walks(t):
     assert isinstance(many, Walks)
     assert ((whole.panels[0].trajectory.end - place).norm(dim=1) < radius(schedule, t)).all()
     if scene is None:
-        assert len(many.x) < pictures.FEW
+        assert len(many.x) < pictures.MIN_WALKS
         return
     _, total, last = given(data, schedule, t, place)
     for panel, noise, variance in zip(scene.panels, (many.eps, many.last), (total, last), strict=True):
@@ -145,7 +145,7 @@ def test_one_step_and_the_whole_bound_are_those_of_the_exact_predictor():
         at.segmented_control(key="sigma").set_value(sampler).run()
         q, p = posterior(schedule, x0, x, 2), student(best, schedule, SAMPLERS[sampler], x, 2)
         assert number(table(at, words("target.nats"))[name]) == pytest.approx(kl(q, p).item(), rel=0.01)
-        terms = bound(best, data, schedule, SAMPLERS[sampler], pictures.MANY, shown.generator(9))
+        terms = bound(best, data, schedule, SAMPLERS[sampler], pictures.DISC_WALKS, shown.generator(9))
         said = table(at, name)
         assert number(said[words("target.all")]) == pytest.approx(terms.sum(0).mean().item(), abs=0.006)
         assert number(said[words("target.first")]) == pytest.approx(terms[0].mean().item(), abs=0.006)

@@ -166,7 +166,7 @@ def test_the_word_can_be_typed(room):
 
 def test_after_a_few_wrong_words_even_the_right_one_has_to_wait(room, monkeypatch):
     at = open_page("teacher")
-    for _ in range(teacher.ATTEMPTS):
+    for _ in range(teacher.MAX_WRONG_WORDS):
         assert said(give(at, "a wrong word")) == [words("teacher.wrong")]
     assert said(give(at, WORD)) == [words("teacher.later")]
     assert not sees(at)

@@ -116,7 +116,7 @@ def test_checkpoints_come_by_themselves():
     assert steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("company", [0, training_job.CROWD])
+@pytest.mark.parametrize("company", [0, training_job.MANY_JOBS])
 def test_in_a_crowd_pictures_leave_most_of_the_time_for_training(company, monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(training_job, "time", SimpleNamespace(monotonic=lambda: clock.now))
@@ -150,7 +150,7 @@ def test_in_a_crowd_not_every_picture_is_measured_but_all_are_the_same(monkeypat
         clock.now += 0.002
 
     monkeypatch.setattr(one.job, "_bite", bitten)
-    one.job.company = training_job.CROWD
+    one.job.company = training_job.MANY_JOBS
     one.job.start()
     while len(one.job._marks) < 12:
         one.job.work(0.001)
@@ -182,7 +182,7 @@ def test_in_a_crowd_the_first_picture_does_not_wait_for_what_the_untrained_one_t
         clock.now += 0.1
 
     monkeypatch.setattr(new, "_bite", bitten)
-    new.company = training_job.CROWD
+    new.company = training_job.MANY_JOBS
     new.start()
     while len(new._marks) < 2:
         new.work(0.02)

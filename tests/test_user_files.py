@@ -398,7 +398,7 @@ def test_no_more_of_an_npz_is_unpacked_than_is_allowed(monkeypatch):
 
     liar = Liar()
     monkeypatch.setattr(tables, "zipped", lambda _: [liar])
-    monkeypatch.setattr(tables, "MAX_BYTES", 2_000_000)
+    monkeypatch.setattr(tables, "MAX_FILE_BYTES", 2_000_000)
     refused("unpacked", tables.from_npz, "a", b"", megabytes=2)
     assert liar.most == 2_000_001
     liar.size, liar.most = 2_000_001, 0

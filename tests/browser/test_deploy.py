@@ -25,14 +25,14 @@ import pytest
 from PIL import Image
 from streamlit import config
 
-from benchmarks.server import ROOT
+from benchmarks.server import REPOSITORY
 from tests.browser.view import Server, View, Visitors, served
 from tests.waiting import wait_for
 from toydiff.text import words
 
 pytestmark = [pytest.mark.haproxy, pytest.mark.slow]
 
-DEPLOY = ROOT / "deploy"
+DEPLOY = REPOSITORY / "deploy"
 SETTINGS = {"dataset": "moons", "points": 300, "particles": 32, "T": 25, "seed": 7, "width": 32, "depth": 2}
 COMMON = dict(re.findall(r"^(\w+)=(.*)$", (DEPLOY / "toydiff.env").read_text("utf-8"), re.MULTILINE))
 MEGABYTE = 2**20
@@ -193,7 +193,7 @@ def test_streamlit_knows_every_option_that_it_is_given():
 
 
 def test_every_variable_is_one_that_somebody_reads():
-    readers = [DEPLOY / "haproxy.cfg", *ROOT.glob("toydiff/**/*.py")]
+    readers = [DEPLOY / "haproxy.cfg", *REPOSITORY.glob("toydiff/**/*.py")]
     read = {name for path in readers for name in re.findall(r"TOYDIFF_\w+", path.read_text("utf-8"))}
     assert {name for path in DEPLOY.iterdir() for name in re.findall(r"TOYDIFF_\w+", path.read_text("utf-8"))} <= read
 
@@ -204,7 +204,7 @@ def test_systemd_accepts_the_units(tmp_path):
         text = (DEPLOY / name).read_text("utf-8")
         for program in ("/opt/toydiff/venv/bin/python", "/usr/sbin/haproxy"):  # which need not be installed to check
             text = text.replace(program, sys.executable)
-        (tmp_path / unit).write_text(text.replace("/opt/toydiff", str(ROOT)), "utf-8")
+        (tmp_path / unit).write_text(text.replace("/opt/toydiff", str(REPOSITORY)), "utf-8")
         command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / unit)]
         check = subprocess.run(command, capture_output=True, text=True)
         assert (check.returncode, str(tmp_path) in check.stderr) == (0, False), check.stderr

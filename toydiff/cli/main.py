@@ -16,7 +16,7 @@ from toydiff.diffusion.samplers import WAYS
 from toydiff.experiments.experiment import CHOICES, Experiment, allowed
 from toydiff.text import words
 
-FIELDS = ("points", "schedule", "T", "strength", "steps", "particles", "seed", "width", "depth", "batch", "lr")
+GIF_FIELDS = ("points", "schedule", "T", "strength", "steps", "particles", "seed", "width", "depth", "batch", "lr")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _gif(options: argparse.Namespace) -> int:
-    chosen = {name: getattr(options, name) for name in ("dataset", "trained", *FIELDS)}
+    chosen = {name: getattr(options, name) for name in ("dataset", "trained", *GIF_FIELDS)}
     experiment = Experiment(**{name: value for name, value in chosen.items() if value is not None})
     if options.points is None:
         experiment = replace(experiment, points=experiment.usual_points)
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     gif.add_argument("--out", type=Path, default=Path("toydiff.gif"), metavar="FILE", help=words("cli.out"))
     gif.add_argument("--theme", choices=("light", "dark"), default="light", help=words("cli.theme"))
     gif.add_argument("--trained", type=int, metavar="STEPS", help=words("cli.trained", range=allowed("trained")))
-    for name in FIELDS:
+    for name in GIF_FIELDS:
         kind = type(getattr(default, name))
         usual = words("cli.default", value=getattr(default, name))
         gif.add_argument(

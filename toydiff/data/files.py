@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from toydiff.data.pictures import MAX_PIXELS, SUFFIXES, begins_as_picture, zipped
 from toydiff.data.points import MAX_POINTS
 from toydiff.data.silhouettes import Silhouette, from_picture
-from toydiff.data.tables import MAX_BYTES, MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Table, from_npy, from_npz, from_text
+from toydiff.data.tables import MAX_CELLS, MAX_COLUMNS, MAX_FILE_BYTES, MAX_ROWS, Table, from_npy, from_npz, from_text
 from toydiff.text import shown, words
 
 REFUSED = {  # how each kind of file begins
@@ -26,8 +26,8 @@ PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth"}
 
 def open_file(name: str, content: bytes) -> Table | Silhouette:
     """What the file holds. ValueError, with one sentence, if that is nothing to make points of."""
-    if len(content) > MAX_BYTES:
-        raise ValueError(words("bring.large", megabytes=MAX_BYTES // 10**6))
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(words("bring.large", megabytes=MAX_FILE_BYTES // 10**6))
     for beginning, problem in REFUSED.items():
         if content.startswith(beginning):
             raise ValueError(words(f"bring.{problem}"))
@@ -47,7 +47,7 @@ def title(name: str) -> str:
 
 def limits() -> dict[str, str]:
     """What `bring.limits` states."""
-    numbers = {"megabytes": MAX_BYTES // 10**6, "millions": MAX_PIXELS // 10**6, "points": MAX_POINTS}
+    numbers = {"megabytes": MAX_FILE_BYTES // 10**6, "millions": MAX_PIXELS // 10**6, "points": MAX_POINTS}
     numbers |= {"rows": MAX_ROWS, "columns": MAX_COLUMNS, "cells": MAX_CELLS}
     return {name: f"{number:,}" for name, number in numbers.items()}
 

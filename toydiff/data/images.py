@@ -20,12 +20,12 @@ from toydiff.data.points import DATASETS, MIN_POINTS
 from toydiff.text import words
 
 MAX_IMAGES = 70_000  # as many as MNIST has
-GRAY = 1 / 6  # two-pixel images: -3 is black, 0 gray, 3 white; every cloud fits, and nearly all noise
+GRAY_LEVEL = 1 / 6  # two-pixel images: -3 is black, 0 gray, 3 white; every cloud fits, and nearly all noise
 TILT = 0.3  # moons lean up to so many radians to each side
 RADIUS, EITHER_WAY = 0.39, 0.04  # of a moon, and how much it differs; the picture is 1 wide
-GAP = (0.25, 0.5)  # phases that the sets with a gap are without: between half and full
+GAP_PHASES = (0.25, 0.5)  # phases that the sets with a gap are without: between half and full
 FINER = 3  # moons are drawn so many times larger, then averaged
-PATIENCE = 20  # seconds to wait for an answer of openml.org
+DOWNLOAD_SECONDS = 20  # seconds to wait for an answer of openml.org
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,7 @@ def moon(
 
 def two_pixel(n: int = 2000, seed: int = 0, *, cloud: str = "spiral") -> Images:
     """(n, 1, 1, 2): a point cloud, a key of DATASETS, taken for what it is: images of two gray pixels, x and y."""
-    return Images("two-pixel", DATASETS[cloud](n, seed)[:, None, None], None, mean=0.5, scale=GRAY)
+    return Images("two-pixel", DATASETS[cloud](n, seed)[:, None, None], None, mean=0.5, scale=GRAY_LEVEL)
 
 
 class NoNetwork(ValueError):  # noqa: N818
@@ -148,7 +148,9 @@ def _fetched(title: str) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import fetch_openml
 
     usual = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)  # scikit-learn sets none: a network that swallows everything would hang us
+    socket.setdefaulttimeout(
+        DOWNLOAD_SECONDS
+    )  # scikit-learn sets none: a network that swallows everything would hang us
     try:
         found = fetch_openml(title, version=1, as_frame=False, parser="liac-arff", n_retries=1)
     except (OSError, HTTPException, EOFError, zlib.error, ValueError) as error:
@@ -173,8 +175,8 @@ IMAGES: dict[str, ImageSet] = {
     "digits": digits,
     "moon-phases-16": partial(moon_phases, side=16),
     "moon-phases-32": partial(moon_phases, side=32),
-    "moon-phases-16-gap": partial(moon_phases, side=16, without=GAP),
-    "moon-phases-32-gap": partial(moon_phases, side=32, without=GAP),
+    "moon-phases-16-gap": partial(moon_phases, side=16, without=GAP_PHASES),
+    "moon-phases-32-gap": partial(moon_phases, side=32, without=GAP_PHASES),
     "two-pixel": two_pixel,
     "mnist": partial(downloaded, "MNIST_784"),
     "fashion-mnist": partial(downloaded, "Fashion-MNIST"),

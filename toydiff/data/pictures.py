@@ -17,12 +17,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from toydiff.data.images import Images
 from toydiff.text import shown, words
 
-MIN_SIDE, MAX_SIDE = 8, 64
+MIN_PICTURE_SIDE, MAX_PICTURE_SIDE = 8, 64
 MIN_PICTURES, MAX_PICTURES = 2, 5_000
 MAX_FILES = 20_000  # pictures or not
 MAX_PIXELS = 25_000_000  # of one picture, as it comes
 ALL_PIXELS = 1_000_000_000  # of all pictures: a minute or two of work at the worst
-MAX_BYTES = 200_000_000  # of a ZIP, and of all pictures unpacked
+MAX_ZIP_BYTES = 200_000_000  # of a ZIP, and of all pictures unpacked
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # what Pillow may try
 BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # of the first three
@@ -58,11 +58,11 @@ def read(source: Source, side: int = 32, *, colour: bool = False) -> Generator[f
     """The pictures of a folder or ZIP, in order of their names: the middle square of each, side x side, gray or RGB.
     Files that cannot be used are listed and left out. ValueError if too few are left, or nothing can be read at all.
     Yields how much is done: it may take a minute."""
-    if not MIN_SIDE <= side <= MAX_SIDE:
-        raise ValueError(words("pictures.side", low=MIN_SIDE, high=MAX_SIDE, side=side))
+    if not MIN_PICTURE_SIDE <= side <= MAX_PICTURE_SIDE:
+        raise ValueError(words("pictures.side", low=MIN_PICTURE_SIDE, high=MAX_PICTURE_SIDE, side=side))
     squares: list[np.ndarray] = []
     skipped: list[Skipped] = []
-    more_bytes, more_pixels = MAX_BYTES, ALL_PIXELS
+    more_bytes, more_pixels = MAX_ZIP_BYTES, ALL_PIXELS
     files = sorted(_files(source), key=lambda file: file.name)
     for number, file in enumerate(files):
         yield number / len(files)
@@ -105,8 +105,8 @@ def _at(path: Path) -> Iterator[File]:
             yield from (File(f.relative_to(path).as_posix(), f.lstat().st_size, partial(_ordinary, f)) for f in files)
         elif not path.is_file():
             raise FileNotFoundError
-        elif path.stat().st_size > MAX_BYTES:
-            raise ValueError(words("pictures.large", megabytes=MAX_BYTES // 10**6))
+        elif path.stat().st_size > MAX_ZIP_BYTES:
+            raise ValueError(words("pictures.large", megabytes=MAX_ZIP_BYTES // 10**6))
         else:
             yield from zipped(path.read_bytes())
     except OSError as error:
@@ -115,8 +115,8 @@ def _at(path: Path) -> Iterator[File]:
 
 def zipped(content: bytes) -> Iterator[File]:
     """Every file of a ZIP, none of which has been unpacked. ValueError if it is too large, or no ZIP."""
-    if len(content) > MAX_BYTES:
-        raise ValueError(words("pictures.large", megabytes=MAX_BYTES // 10**6))
+    if len(content) > MAX_ZIP_BYTES:
+        raise ValueError(words("pictures.large", megabytes=MAX_ZIP_BYTES // 10**6))
     if content.count(b"PK\1\2") > MAX_FILES:  # stands before each entry of the table of contents, which is read whole
         raise ValueError(words("pictures.many", most=f"{MAX_FILES:,}"))
     try:
@@ -157,7 +157,7 @@ def _content(file: File, most: int) -> bytes:
             raise Refused(words("pictures.broken")) from error
         if len(content) <= most:
             return content
-    raise Refused(words("pictures.bytes", megabytes=MAX_BYTES // 10**6))
+    raise Refused(words("pictures.bytes", megabytes=MAX_ZIP_BYTES // 10**6))
 
 
 def begins_as_picture(content: bytes) -> bool:

@@ -20,10 +20,10 @@ from toydiff.data.points import _rng, standardized
 from toydiff.text import shown, words
 
 MAX_LETTERS = 12
-SIDE = 400  # pixels: as fine as 10,000 points can show
+SILHOUETTE_PIXELS = 400  # pixels: as fine as 10,000 points can show
 FAINT = 0.1  # of the darkest: paper and the noise of a JPEG are no ink
 
-SIZES = (120, 109, 160)  # pixels; coloured emoji have one size only: Noto's the second, Apple's the third
+FONT_PIXELS = (120, 109, 160)  # pixels; coloured emoji have one size only: Noto's the second, Apple's the third
 OUTLINES = ("DejaVuSans-Bold.ttf", "DejaVuSans.ttf")  # these come with matplotlib
 FOLDERS = (  # where Linux, a Mac and Windows have theirs
     *("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
@@ -41,7 +41,7 @@ class Silhouette:
     """A picture in gray, to be filled with points."""
 
     name: str  # safe to show
-    light: np.ndarray  # (H, W) uint8, H and W at most SIDE
+    light: np.ndarray  # (H, W) uint8, H and W at most SILHOUETTE_PIXELS
 
     def cloud(self, n: int, seed: int = 0, *, invert: bool | None = None) -> Tensor:
         """(n, 2): points on what is dark, or if inverted on what is light. None: on what is unlike the picture's edge.
@@ -72,8 +72,8 @@ def from_picture(name: str, content: bytes) -> Silhouette:
     except Refused as reason:
         raise ValueError(words("bring.picture", reason=reason)) from reason
     try:
-        picture = upright(picture, SIDE)
-        picture.thumbnail((SIDE, SIDE))
+        picture = upright(picture, SILHOUETTE_PIXELS)
+        picture.thumbnail((SILHOUETTE_PIXELS, SILHOUETTE_PIXELS))
         light = _gray(picture, "white")
         if light.min() > 255 * (1 - FAINT):  # white on nothing is meant for a dark page
             light = _gray(picture, "black")
@@ -100,7 +100,7 @@ def text(string: str, n: int, seed: int = 0) -> Tensor:
             runs.append((font, character))
     drawn = [(part, _loaded(font)) for font, part in runs]
     widths = [font.getlength(part) for part, font in drawn]
-    high = max(SIZES)
+    high = max(FONT_PIXELS)
     page = Image.new("RGB", (2 * high + math.ceil(sum(widths)), 3 * high), "white")
     x = float(high)
     for (part, font_here), width in zip(drawn, widths, strict=True):
@@ -152,12 +152,12 @@ def _fonts() -> list[str]:
 
 
 def _loaded(font: str) -> ImageFont.FreeTypeFont:
-    for size in SIZES[:-1]:
+    for size in FONT_PIXELS[:-1]:
         try:
             return ImageFont.truetype(font, size)
         except OSError:
             continue
-    return ImageFont.truetype(font, SIZES[-1])
+    return ImageFont.truetype(font, FONT_PIXELS[-1])
 
 
 def _draws(font: ImageFont.FreeTypeFont, character: str) -> bool:

@@ -22,7 +22,7 @@ from toydiff.data.pictures import zipped
 from toydiff.data.points import MAX_POINTS, MIN_POINTS, standardized
 from toydiff.text import shown, words
 
-MAX_BYTES = 50_000_000  # of a file, and of all that is packed in it
+MAX_FILE_BYTES = 50_000_000  # of a file, and of all that is packed in it
 MAX_ROWS, MAX_COLUMNS = 1_000_000, 100
 MAX_CELLS = 3_000_000  # a second or two of work at the worst
 
@@ -223,8 +223,8 @@ def _array(content: bytes) -> np.ndarray:
 
 
 def _unpacked(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of each array in an NPZ file, which is a ZIP. No more than MAX_BYTES in all is unpacked."""
-    more = MAX_BYTES
+    """(name, content) of each array in an NPZ file, which is a ZIP. No more than MAX_FILE_BYTES in all is unpacked."""
+    more = MAX_FILE_BYTES
     for file in zipped(content):
         if not file.name.endswith(".npy"):
             continue
@@ -234,7 +234,7 @@ def _unpacked(content: bytes) -> Iterator[tuple[str, bytes]]:
         except Exception as error:
             raise ValueError(words("bring.damaged")) from error
         if max(file.size, len(packed)) > more:  # it may have said less than there is
-            raise ValueError(words("bring.unpacked", megabytes=MAX_BYTES // 10**6))
+            raise ValueError(words("bring.unpacked", megabytes=MAX_FILE_BYTES // 10**6))
         more -= len(packed)
         yield file.name.removesuffix(".npy") or words("bring.nameless"), packed
 

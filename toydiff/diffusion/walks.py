@@ -13,7 +13,7 @@ from toydiff.diffusion.trajectory import Trajectory, chain
 
 DISC = 0.05  # radius of "the same place", as a share of sqrt(1 - alpha_bar_t): eps varies little within
 TRIES, BLOCK = 2**24, 2**17  # walks that are sent out at most, and at once
-STEPS, CROWD = 2**24, 2**19  # the same for whole walks, in steps: a walk to t makes t of them
+MAX_WALK_STEPS, WALK_STEPS_AT_ONCE = 2**24, 2**19  # the same for whole walks, in steps: a walk to t makes t of them
 
 
 class Walks(NamedTuple):
@@ -51,10 +51,10 @@ def walks_through(data: Tensor, schedule: Schedule, t: int, place: Tensor, n: in
 def whole_walks(
     data: Tensor, schedule: Schedule, t: int, place: Tensor, n: int, generator: torch.Generator
 ) -> Trajectory:
-    """The first n such walks (fewer, or none, if STEPS are not enough), made step by step from 0 to t, at all times."""
-    steps, crowd = Schedule(schedule.beta[: t + 1]), min(CROWD // t, BLOCK)
+    """The first n such walks (fewer if MAX_WALK_STEPS are not enough), made step by step from 0 to t, at all times."""
+    steps, crowd = Schedule(schedule.beta[: t + 1]), min(WALK_STEPS_AT_ONCE // t, BLOCK)
     found: list[Trajectory] = []
-    for _ in range(min(STEPS // t, TRIES) // crowd):
+    for _ in range(min(MAX_WALK_STEPS // t, TRIES) // crowd):
         run = Trajectory.collect(chain(_starts(data, crowd, generator), steps, generator))
         here = _near(run.end, place, radius(schedule, t))
         found.append(Trajectory(run.t, run.x[:, here], run.x0[:, here], run.mean[:, here]))

@@ -11,27 +11,27 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
-from toydiff.data.images import GAP, Images
+from toydiff.data.images import GAP_PHASES, Images
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.latent import angle, invert, lerp, slerp
 from toydiff.diffusion.trajectory import Trajectory
-from toydiff.draw.charts import BLUE, GRAY, ORANGE
+from toydiff.draw.charts import BLUE, CHART_GRAY, ORANGE
 from toydiff.draw.images import scene_of
 from toydiff.draw.scene import Panel, Scene
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 
-SHOWN = 36  # start noises to choose from, and runs from one of them
+CHOICES_SHOWN = 36  # start noises to choose from, and runs from one of them
 JUMPS = 50  # of every run here, where T is larger
-PLACES = 41  # on the way from one noise to another; of these every fourth is in the strip
+WAY_PLACES = 41  # on the way from one noise to another; of these every fourth is in the strip
 STRIP = slice(None, None, 4)
 TILE = 96  # pixels of a picture in the strip, at least
 
 
 @dataclass(frozen=True, eq=False)
 class Interpolation:
-    """From one x_T to another: noises at PLACES shares of the way, and the images that DDIM makes of them. Along the
-    arc, and along the straight line."""
+    """From one x_T to another: noises at WAY_PLACES shares of the way, and the images that DDIM makes of them, along
+    the arc and along the straight line."""
 
     share: Tensor  # (K,), 0 ... 1
     arc: Tensor  # (K, C, H, W): x_T
@@ -65,14 +65,14 @@ def start_of(experiment: ImageExperiment, model: Model, x: Tensor) -> tuple[Tens
 
 def interpolation(experiment: ImageExperiment, model: Model, a: Tensor, b: Tensor) -> Interpolation:
     """From x_T = a to x_T = b, both (C, H, W)."""
-    share = torch.linspace(0, 1, PLACES)
+    share = torch.linspace(0, 1, WAY_PLACES)
     arc, straight = slerp(a, b, share), lerp(a, b, share)
-    of_arc, of_straight = ddim(experiment, model, torch.cat([arc, straight])).end.split(PLACES)
+    of_arc, of_straight = ddim(experiment, model, torch.cat([arc, straight])).end.split(WAY_PLACES)
     return Interpolation(share, arc, straight, of_arc, of_straight, angle(a, b))
 
 
 def starts(experiment: ImageExperiment, images: Images, model: Model, made_by: str, n: int) -> tuple[Scene, Tensor]:
-    """DDIM from n start noises, the first SHOWN as a film; and what all of them become, (n, C, H, W)."""
+    """DDIM from n start noises, the first CHOICES_SHOWN as a film; and what all of them become, (n, C, H, W)."""
     run = ddim(experiment, model, experiment.start(n, images.shape))
     panel = Panel(words("names.ddim"), words("formulas.ddim"), _first(run))
     return scene_of(experiment, images, (panel,), words("names.ddim") + _in_jumps(experiment), made_by), run.end
@@ -108,8 +108,8 @@ def way_scene(experiment: ImageExperiment, images: Images, walked: Interpolation
 def dice(
     experiment: ImageExperiment, images: Images, model: Model, made_by: str, x: Tensor, n: int
 ) -> tuple[Scene, dict[str, Tensor]]:
-    """n runs from one and the same x_T, (C, H, W), DDPM and DDIM, the first SHOWN of each as a film; and where all
-    end, by way, (n, C, H, W)."""
+    """n runs from one and the same x_T, (C, H, W), DDPM and DDIM, the first CHOICES_SHOWN of each as a film; and where
+    all end, by way, (n, C, H, W)."""
     copies = x.expand(n, *x.shape)
     runs = {name: experiment.reverse(model, name, copies, jumps(experiment)) for name in ("ddpm", "ddim")}
     panels = tuple(Panel(words(f"names.{name}"), words(f"formulas.{name}"), _first(run)) for name, run in runs.items())
@@ -149,10 +149,10 @@ def bars(shares: Mapping[str, Tensor], title: str) -> go.Figure:
 def phases(share: Tensor, found: Tensor, title: str) -> go.Figure:
     """The phase found at each place of the way, (K,), with that of a moon that waxes evenly; a band: half to full."""
     figure, percent = go.Figure(), (100 * share).tolist()
-    ends = [min(GAP[0] - 0.05, found.min().item()), max(GAP[1] + 0.05, found.max().item())]
-    figure.add_hrect(*GAP, fillcolor=GRAY, opacity=0.15, line_width=0)
-    line = {"color": GRAY, "dash": "dash", "width": 2}
-    even = (GAP[0] + share * (GAP[1] - GAP[0])).tolist()
+    ends = [min(GAP_PHASES[0] - 0.05, found.min().item()), max(GAP_PHASES[1] + 0.05, found.max().item())]
+    figure.add_hrect(*GAP_PHASES, fillcolor=CHART_GRAY, opacity=0.15, line_width=0)
+    line = {"color": CHART_GRAY, "dash": "dash", "width": 2}
+    even = (GAP_PHASES[0] + share * (GAP_PHASES[1] - GAP_PHASES[0])).tolist()
     figure.add_scatter(x=percent, y=even, name=words("between.even"), mode="lines", line=line)
     marker = {"color": BLUE, "size": 7}
     figure.add_scatter(x=percent, y=found.tolist(), name=words("between.found"), mode="markers", marker=marker)
@@ -167,7 +167,7 @@ def distances(share: Tensor, curves: Mapping[str, Tensor], title: str) -> go.Fig
     for (name, values), colour in zip(curves.items(), (BLUE, ORANGE), strict=True):
         line = {"color": colour, "width": 3}
         figure.add_scatter(x=(100 * share).tolist(), y=values.tolist(), name=name, mode="lines", line=line)
-    line = {"color": GRAY, "dash": "dash", "width": 2}
+    line = {"color": CHART_GRAY, "dash": "dash", "width": 2}
     figure.add_scatter(x=[0, 100], y=[1, 1], name=words("between.real_moon"), mode="lines", line=line)
     figure.update_xaxes(title={"text": words("between.place"), "standoff": 0}, range=[-2, 102])
     figure.update_yaxes(rangemode="tozero", ticksuffix="×")
@@ -188,7 +188,7 @@ def _look(figure: go.Figure, title: str) -> go.Figure:
 
 def _first(run: Trajectory) -> Trajectory:
     # copies: a view would keep all the others in memory
-    return Trajectory(run.t, *(part[:, :SHOWN].clone() for part in (run.x, run.x0, run.mean)))
+    return Trajectory(run.t, *(part[:, :CHOICES_SHOWN].clone() for part in (run.x, run.x0, run.mean)))
 
 
 def _in_jumps(experiment: ImageExperiment) -> str:

@@ -17,10 +17,11 @@ from torch import Tensor
 from toydiff.diffusion.schedules import Schedule
 from toydiff.draw.style import LIGHT
 
-BLUE, ORANGE, GRAY = LIGHT.hues[6], LIGHT.hues[1], "#8a909c"
-POINTS = 300  # drawn of a loss curve: more than a screen can show only costs time
+BLUE, ORANGE, CHART_GRAY = LIGHT.hues[6], LIGHT.hues[1], "#8a909c"
+STILL = {"displayModeBar": False}  # the `config` of a chart without a toolbar
+CURVE_POINTS = 300  # drawn of a loss curve: more than a screen can show only costs time
 # Streamlit puts the colours and fonts of the page into `layout`. The rest of its template, 5 kB, is for other charts.
-TEMPLATE = {"layout": {"colorway": [BLUE, ORANGE, GRAY]}}
+TEMPLATE = {"layout": {"colorway": [BLUE, ORANGE, CHART_GRAY]}}
 
 Numbers = Sequence[float] | np.ndarray[Any, Any]
 
@@ -42,7 +43,7 @@ def schedule(s: Schedule) -> dict[str, go.Figure]:
     t = torch.arange(s.T + 1)
     curves = {
         "beta": [("β", s.beta, ORANGE)],
-        "rates": [("√ᾱ", s.signal, BLUE), ("√(1−ᾱ)", s.noise, GRAY)],
+        "rates": [("√ᾱ", s.signal, BLUE), ("√(1−ᾱ)", s.noise, CHART_GRAY)],
         "log_snr": [("log SNR", s.log_snr, BLUE)],
     }
     figures = {}
@@ -110,7 +111,7 @@ def _learning(title: str, axis: str, goal: float | None, goal_name: str, **yaxis
     """The layout of a chart over training steps, with a dashed line at the goal."""
     figure = go.Figure()
     if goal is not None:
-        line = {"color": GRAY, "dash": "dash"}
+        line = {"color": CHART_GRAY, "dash": "dash"}
         figure.add_hline(y=goal, line=line, annotation_text=goal_name, annotation_position="bottom right")
     figure.update_yaxes(fixedrange=True, **yaxis)
     figure.update_xaxes(title=axis, rangemode="tozero", fixedrange=True)
@@ -141,8 +142,8 @@ LANES = (BLUE, ORANGE)  # the colours of the two networks of a race
 
 
 def averaged(losses: Tensor) -> tuple[Numbers, Numbers]:
-    """Training steps and the mean loss of the steps up to each: at most POINTS of them, of losses (step,)."""
-    size = max(1, -(-len(losses) // POINTS))
+    """Training steps and the mean loss of the steps up to each: at most CURVE_POINTS of them, of losses (step,)."""
+    size = max(1, -(-len(losses) // CURVE_POINTS))
     means = losses[: len(losses) // size * size].reshape(-1, size).mean(1)
     return (torch.arange(1, len(means) + 1) * size).numpy(), means.numpy()
 
@@ -182,7 +183,7 @@ def _racing(
     digits: tuple[float, ...],
 ) -> dict[str, Any]:
     figure = go.Figure()
-    for goal, colour in zip(goals, LANES if len(goals) > 1 else [GRAY], strict=False):
+    for goal, colour in zip(goals, LANES if len(goals) > 1 else [CHART_GRAY], strict=False):
         figure.add_hline(y=goal, line={"color": colour, "width": 1.5, "dash": "dash"})
         # the place of a text on a log axis is given as its logarithm
         text = {"text": goal_name, "showarrow": False, "xref": "paper", "x": 1, "xanchor": "right", "yanchor": "top"}

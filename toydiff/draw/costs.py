@@ -19,7 +19,7 @@ from toydiff.diffusion.exact import Model
 from toydiff.diffusion.samplers import SAMPLERS, WAYS, SamplerSpec, ddim, no_final_noise
 from toydiff.diffusion.schedules import Schedule
 from toydiff.diffusion.trajectory import Trajectory
-from toydiff.draw.charts import BLUE, GRAY, ORANGE
+from toydiff.draw.charts import BLUE, CHART_GRAY, ORANGE
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.draw.style import LIGHT
@@ -27,12 +27,12 @@ from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import Ruler, perfect_samples, spread
 from toydiff.text import words
 
-SAMPLES = 1000  # that a distance is measured on; a film shows the first of them
+COST_SAMPLES = 1000  # that a distance is measured on; a film shows the first of them
 DRAWS = 24  # of perfect samples: how far chance alone goes
-STEPS = (1, 2, 3, 5, 10, 20, 40, 100, 200)  # where the curves are measured, and at all T steps
+COST_STEPS = (1, 2, 3, 5, 10, 20, 40, 100, 200)  # where the curves are measured, and at all T steps
 RACED = ("ddpm", "ddim-half", "ddim", "heun", "dpm-solver++")
-LOOKS = dict(zip(RACED, zip((1, 2, 6, 8, 4), ("circle", "square", "diamond", "x", "star"), strict=True), strict=True))
-FEW = 20  # jumps in the scene of the switches: few enough for every switch to show
+MARKERS = dict(zip(RACED, zip((1, 2, 6, 8, 4), ("circle", "square", "diamond", "x", "star"), strict=True), strict=True))
+SWITCH_JUMPS = 20  # jumps in the scene of the switches: few enough for every switch to show
 
 
 class Cost(NamedTuple):
@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 
 
 class Bench:
-    """Runs ways down with one predictor, SAMPLES particles from one x_T with one z, and measures them. It can be
+    """Runs ways down with one predictor, COST_SAMPLES particles from one x_T with one z, and measures them. It can be
     pickled, with all that it knows."""
 
     def __init__(
@@ -76,7 +76,7 @@ class Bench:
     def plan(self) -> list[tuple[str, int]]:
         """The runs of the chart, (way, steps), the short ones first. Heun calls twice a step, so it takes half of T."""
         most = dict.fromkeys(RACED, self.experiment.T) | {"heun": (self.experiment.T + 1) // 2}
-        runs = [(name, n) for name, last in most.items() for n in (*(n for n in STEPS if n <= last / 2), last)]
+        runs = [(name, n) for name, last in most.items() for n in (*(n for n in COST_STEPS if n <= last / 2), last)]
         return sorted(runs, key=lambda run: run[1])
 
     @property
@@ -104,7 +104,7 @@ class Bench:
         self._costs[cost.way, cost.steps] = cost
 
     def run(self, way: SamplerSpec, steps: int) -> tuple[Trajectory, int, float]:
-        """A run of SAMPLES particles, how often it called the network, and the seconds that it took."""
+        """A run of COST_SAMPLES particles, how often it called the network, and the seconds that it took."""
         calls = 0
 
         def counted(x: Tensor, t: Tensor) -> Tensor:
@@ -114,18 +114,18 @@ class Bench:
 
         experiment = replace(self.experiment, steps=steps)
         began = time.perf_counter()
-        run = experiment.reverse(counted, way, experiment.start(SAMPLES))
+        run = experiment.reverse(counted, way, experiment.start(COST_SAMPLES))
         return run, calls, time.perf_counter() - began
 
 
 @lru_cache(8)
 def _ruler(experiment: Experiment) -> Ruler:
-    return Ruler(experiment.data(), SAMPLES)
+    return Ruler(experiment.data(), COST_SAMPLES)
 
 
 def chance(experiment: Experiment) -> tuple[float, float]:
     """The lowest and the highest distance that perfect samples measure, of DRAWS draws."""
-    ruler, perfect = _ruler(experiment), perfect_samples(experiment.data(), SAMPLES, DRAWS + 1)[1:]
+    ruler, perfect = _ruler(experiment), perfect_samples(experiment.data(), COST_SAMPLES, DRAWS + 1)[1:]
     distances = [ruler.ratio(x) for x in perfect]
     return min(distances), max(distances)
 
@@ -160,7 +160,7 @@ def to_nearest(x: Tensor, data: Tensor) -> float:
 
 def between_neighbours(data: Tensor) -> float:
     """The mean distance of data points from the nearest other one: what `to_nearest` is for perfect samples."""
-    distances = _distances(data[:SAMPLES], data)
+    distances = _distances(data[:COST_SAMPLES], data)
     return distances.fill_diagonal_(torch.inf).min(1).values.mean().item()
 
 
@@ -187,8 +187,8 @@ class Switches(NamedTuple):
 
 
 def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> tuple[Scene, list[float]]:
-    """DDPM, DDPM as switched, DDIM with eta, in FEW jumps; and how far the samples of each are from the data."""
-    steps = min(FEW, experiment.T)
+    """DDPM, DDPM as switched, DDIM with eta, in SWITCH_JUMPS jumps; and how far the samples are from the data."""
+    steps = min(SWITCH_JUMPS, experiment.T)
     variance, title = SAMPLERS[switches.variance], words(f"names.{switches.variance}")
     if not switches.noisy_end:
         variance, title = no_final_noise(variance), words("cost.quiet", name=title)
@@ -220,12 +220,12 @@ def _first(run: Trajectory, n: int) -> Trajectory:
 def chart(costs: Sequence[Cost], chosen: Cost, chance: tuple[float, float]) -> go.Figure:
     """Distance over network calls, a curve for each way. A click on a point gives its way and steps as customdata."""
     figure = go.Figure()
-    figure.add_hrect(*chance, fillcolor=GRAY, opacity=0.2, line_width=0)
+    figure.add_hrect(*chance, fillcolor=CHART_GRAY, opacity=0.2, line_width=0)
     corner = {"xref": "paper", "x": 0, "xanchor": "left", "y": math.log10(chance[0]), "yanchor": "bottom"}
     figure.add_annotation(text=words("cost.chance"), showarrow=False, **corner)
-    figure.add_hline(y=1, line={"color": GRAY, "dash": "dash"})
+    figure.add_hline(y=1, line={"color": CHART_GRAY, "dash": "dash"})
     for name in dict.fromkeys(cost.way for cost in costs):
-        hue, symbol = LOOKS[name]
+        hue, symbol = MARKERS[name]
         colour = LIGHT.hues[hue]
         curve = [cost for cost in costs if cost.way == name]
         figure.add_scatter(
@@ -276,7 +276,7 @@ def one_jump(x: Tensor, data: Tensor) -> go.Figure:
     """Samples x (N, 2) over the data; a ring around the mean of the data."""
     figure = go.Figure()
     for name, points, marker in (
-        ("data", data[:SAMPLES], {"size": 4, "color": GRAY, "opacity": 0.4}),
+        ("data", data[:COST_SAMPLES], {"size": 4, "color": CHART_GRAY, "opacity": 0.4}),
         (
             "mean",
             data.mean(0, keepdim=True),

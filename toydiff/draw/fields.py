@@ -19,11 +19,14 @@ from toydiff.draw.scenes import GHOST, stamp
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 
-FRAMES = 101  # at most: of a longer run every second or fifth time is shown
+FIELD_FRAMES = 101  # at most: of a longer run every second or fifth time is shown
 ARROWS = 27  # in a row; and cells of the heat map
 HEAT = 1.0  # where its scale ends: the length of an error of eps, which is itself of length 1.25 on average
 HALF_WIDTH = 3.3
-MIDDLE, PLACES = 0.3, 0.9  # of `Probe.reach`: below, the field points to the middle; above, to places of the data
+AT_MIDDLE_REACH, AT_DATA_REACH = (
+    0.3,
+    0.9,
+)  # of `Probe.reach`: below, the field points to the middle; above, to places of the data
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Truth:
     def times(self) -> Tensor:
         """(F,): the times that are shown, T ... 0."""
         T = self.experiment.T
-        return torch.linspace(T, 0, min(T + 1, FRAMES)).round().long()
+        return torch.linspace(T, 0, min(T + 1, FIELD_FRAMES)).round().long()
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -132,5 +135,5 @@ def _difference(truth: Truth, network: Panel) -> Panel:
 
 
 def _in_words(reach: float, nearest: float) -> str:
-    key = "middle" if reach < MIDDLE else "places" if reach > PLACES else "between"
+    key = "middle" if reach < AT_MIDDLE_REACH else "places" if reach > AT_DATA_REACH else "between"
     return words(f"field.{key}", reach=f"{reach:.0%}", nearest=f"{nearest:.2f}")

@@ -30,14 +30,14 @@ from toydiff.draw.movie import Movie
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import MONO, SIDE, THEMES, Theme
 
-EDGE, GAP = 10, 8  # in points: the border, and between two panels. Three panels: 900
-HEAD = 42  # the title and the formula above a panel
+BORDER, PANEL_GAP = 10, 8  # in points: the border, and between two panels. Three panels: 900
+TITLE_HEIGHT = 42  # the title and the formula above a panel
 NOTE, STAMP = 9.5, 9.0  # font sizes of the texts below
-TRAIL, FADE = 12, (0.19, 0.44, 0.71, 1.0)  # frames that a trail looks back; its strength, oldest first
-INK = 0.16  # how much of a panel the trails may cover: the longer the hops, the fainter they are
-TRAILS = 320  # at most; of more particles, every second or third has one
+TRAIL_FRAMES, FADE = 12, (0.19, 0.44, 0.71, 1.0)  # frames that a trail looks back; its strength, oldest first
+MAX_TRAIL_COVER = 0.16  # how much of a panel the trails may cover: the longer the hops, the fainter they are
+MAX_TRAILS = 320  # at most; of more particles, every second or third has one
 DOT = MarkerStyle((12, 0))  # a particle: a polygon of 12 sides looks like a circle, and is drawn in half the time
-FAR = 100.0  # a particle further out than this has diverged: it is left out
+DIVERGED_BEYOND = 100.0  # a particle further out than this has diverged: it is left out
 
 
 def spaced(frames: int, most: int = 120) -> list[int]:
@@ -50,17 +50,17 @@ def images(
 ) -> Iterator[Image.Image]:
     """RGB pictures of particles with trails, panels `size` pixels wide: of `frames`, or of all (at most 120)."""
     ticks = scene.ticks
-    width = 2 * EDGE + len(scene.panels) * (SIDE + GAP) - GAP
-    stamp = _wrapped(scene.stamp, STAMP, width - 2 * EDGE)
+    width = 2 * BORDER + len(scene.panels) * (SIDE + PANEL_GAP) - PANEL_GAP
+    stamp = _wrapped(scene.stamp, STAMP, width - 2 * BORDER)
     notes = {_wrapped(note, NOTE, SIDE - 18) for panel in scene.panels for note in panel.notes}
     note_height = max((_height(note, NOTE) for note in notes), default=0)
-    floor = EDGE + _height(stamp, STAMP) + note_height  # where the panels stand
-    sheet = _Sheet(width, floor + SIDE + HEAD + EDGE, size, THEMES[theme])
-    sheet.write(EDGE + 2, floor - note_height - 6, stamp, STAMP, family=MONO, color=sheet.theme.faint, va="top")
+    floor = BORDER + _height(stamp, STAMP) + note_height  # where the panels stand
+    sheet = _Sheet(width, floor + SIDE + TITLE_HEIGHT + BORDER, size, THEMES[theme])
+    sheet.write(BORDER + 2, floor - note_height - 6, stamp, STAMP, family=MONO, color=sheet.theme.faint, va="top")
     moving: list[tuple[Panel, _Cloud, int]] = []
     for i, panel in enumerate(scene.panels):
-        x, top = EDGE + i * (SIDE + GAP), floor + SIDE
-        sheet.card(x, floor, above=HEAD, below=note_height)
+        x, top = BORDER + i * (SIDE + PANEL_GAP), floor + SIDE
+        sheet.card(x, floor, above=TITLE_HEIGHT, below=note_height)
         room = SIDE - 27 - 9.1 * max(len(_clock(scene, tick)) for tick in ticks)
         sheet.write(x + 9, top + 22, panel.title, 12.5, room, weight="bold")
         sheet.write(x + 9, top + 7, panel.formula, 10, SIDE - 18, color=sheet.theme.faint)
@@ -97,7 +97,7 @@ class _Cloud:
     def __init__(self, ax: Axes, scene: Scene, panel: Panel, theme: Theme) -> None:
         self.run = panel.trajectory
         hue, hues = scene.hue.numpy(), to_rgba_array(theme.hues)
-        thin = max(1, -(-len(hue) // TRAILS))
+        thin = max(1, -(-len(hue) // MAX_TRAILS))
         some = [np.flatnonzero(hue == h)[::thin] for h in range(len(hues))]
         self.kin = [kin for kin in some if len(kin)]  # particles with a trail, by their hue
         self.shades = np.array([(*hues[hue[kin[0]], :3], fade) for fade in FADE for kin in self.kin])
@@ -114,17 +114,17 @@ class _Cloud:
         frame = min(frame, len(self.run.x) - 1)
         self.dots.set_offsets(_drawable(self.run.x[frame]))
         if self.kin:
-            self._trail(_drawable(self.run.x[np.arange(frame - TRAIL, frame + 1).clip(0)]))
+            self._trail(_drawable(self.run.x[np.arange(frame - TRAIL_FRAMES, frame + 1).clip(0)]))
 
     def _trail(self, past: np.ndarray) -> None:
-        """Trails through past (TRAIL + 1, B, 2). Those of one hue and age are a single line with gaps:
+        """Trails through past (TRAIL_FRAMES + 1, B, 2). Those of one hue and age are a single line with gaps:
         quick to draw, and where they cross they do not add up to a glare."""
-        piece = TRAIL // len(FADE)
-        ages = [past[i : i + piece + 1] for i in range(0, TRAIL, piece)]
+        piece = TRAIL_FRAMES // len(FADE)
+        ages = [past[i : i + piece + 1] for i in range(0, TRAIL_FRAMES, piece)]
         self.trails.set_segments([_line(age[:, kin]) for age in ages for kin in self.kin])
         shown = past[:, np.concatenate(self.kin)]
         covered = np.nansum(np.linalg.norm(np.diff(shown, axis=0), axis=-1)) * self.to_points / SIDE**2
-        self.trails.set_color(self.shades * (1, 1, 1, np.clip(INK / max(covered, 1e-9), 0.1, 0.6)))
+        self.trails.set_color(self.shades * (1, 1, 1, np.clip(MAX_TRAIL_COVER / max(covered, 1e-9), 0.1, 0.6)))
 
 
 class _Sheet:
@@ -202,7 +202,7 @@ def _height(wrapped: str, size: float) -> float:
 def _drawable(x: Tensor) -> np.ndarray:
     """Tensor (..., 2) to array, with NaN (never drawn) for particles that have diverged."""
     places = x.float().numpy()
-    return np.where(np.abs(places).max(axis=-1, keepdims=True) < FAR, places, np.nan)
+    return np.where(np.abs(places).max(axis=-1, keepdims=True) < DIVERGED_BEYOND, places, np.nan)
 
 
 def _line(paths: np.ndarray) -> np.ndarray:

@@ -15,15 +15,15 @@ from toydiff.data.images import Images, pixels
 from toydiff.diffusion import exact, trajectory
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.trajectory import Frame, Trajectory
-from toydiff.draw.charts import BLUE, GRAY
+from toydiff.draw.charts import BLUE, CHART_GRAY
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, THREE_WAYS
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 
-SHOWN = 36  # images in a grid
-FRAMES = 50  # of a film, about
-CHUNK = 500  # images compared with the data at once
+GRID_IMAGES = 36  # images in a grid
+IMAGE_FILM_FRAMES = 50  # of a film, about
+IMAGES_AT_ONCE = 500  # images compared with the data at once
 
 
 def training_scene(experiment: ImageExperiment, images: Images, run: Trajectory, made_by: str) -> Scene:
@@ -36,10 +36,10 @@ def training_scene(experiment: ImageExperiment, images: Images, run: Trajectory,
 def ways_scene(
     experiment: ImageExperiment, images: Images, model: Model, made_by: str
 ) -> tuple[Scene, dict[str, float]]:
-    """Three ways down from the same x_T with the same z, about FRAMES of their frames; and by
+    """Three ways down from the same x_T with the same z, about IMAGE_FILM_FRAMES of their frames; and by
     way, the variance at their ends across the samples as a share of the data's."""
-    start = experiment.start(SHOWN, images.shape)
-    times = torch.linspace(experiment.T, 0, min(FRAMES, experiment.T) + 1).round().long()
+    start = experiment.start(GRID_IMAGES, images.shape)
+    times = torch.linspace(experiment.T, 0, min(IMAGE_FILM_FRAMES, experiment.T) + 1).round().long()
     runs = {way: _some(experiment.frames(model, way, start), times) for way in THREE_WAYS}
     whole = variance(images.x)
     panels = tuple(
@@ -81,8 +81,8 @@ def nearest_scene(experiment: ImageExperiment, images: Images, run: Trajectory, 
 def forward_scene(experiment: ImageExperiment, images: Images) -> Scene:
     """The same images dissolve, step by step and in one jump."""
     generator, schedule = experiment.generator(3), experiment.noise_schedule()
-    x0 = images.x[torch.randint(len(images.x), (SHOWN,), generator=generator)]
-    times = torch.linspace(0, experiment.T, min(FRAMES, experiment.T) + 1).round().long()
+    x0 = images.x[torch.randint(len(images.x), (GRID_IMAGES,), generator=generator)]
+    times = torch.linspace(0, experiment.T, min(IMAGE_FILM_FRAMES, experiment.T) + 1).round().long()
     runs: Mapping[str, Trajectory] = {
         route.__name__: _some(route(x0, schedule, generator), times) for route in (trajectory.chain, trajectory.jump)
     }
@@ -121,7 +121,7 @@ def digit_counts(counts: Sequence[int], title: str) -> go.Figure:
     bars = go.Bar(x=names, y=list(counts), marker_color=BLUE, text=list(counts), textposition="inside", textangle=0)
     figure = go.Figure(bars.update(insidetextanchor="middle", textfont_color="white"))
     name = {"annotation_text": words("images.evenly"), "annotation_position": "right"}
-    figure.add_hline(y=sum(counts) / len(counts), line={"color": GRAY, "dash": "dash"}, **name)
+    figure.add_hline(y=sum(counts) / len(counts), line={"color": CHART_GRAY, "dash": "dash"}, **name)
     figure.update_xaxes(type="category", fixedrange=True)
     figure.update_yaxes(rangemode="tozero", fixedrange=True)
     margin = {"l": 8, "r": 80, "t": 32, "b": 8}
@@ -136,7 +136,9 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 def closest(x: Tensor, data: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
     """For images x (B, C, H, W) the length of the difference from the nearest of the data, (B,), and which that is.
     Rank 2: from the second nearest, which for images of the data is the nearest other one."""
-    found = [torch.cdist(part.flatten(1), data.flatten(1)).topk(rank, largest=False) for part in x.split(CHUNK)]
+    found = [
+        torch.cdist(part.flatten(1), data.flatten(1)).topk(rank, largest=False) for part in x.split(IMAGES_AT_ONCE)
+    ]
     return (
         torch.cat([values[:, -1] for values, _ in found]),
         torch.cat([places[:, -1] for _, places in found]),

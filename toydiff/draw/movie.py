@@ -11,8 +11,8 @@ from PIL import Image
 from toydiff.draw.style import THEMES, Theme
 
 BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
-COLOURS = 128  # of a GIF
-NO_CHANGE = COLOURS - 1  # the last one is for pixels that stay what they were
+PALETTE_COLOURS = 128  # of a GIF
+NO_CHANGE = PALETTE_COLOURS - 1  # the last one is for pixels that stay what they were
 
 
 class Movie:

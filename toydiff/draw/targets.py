@@ -17,41 +17,41 @@ from toydiff.diffusion.samplers import SAMPLERS
 from toydiff.diffusion.training import last_step_variance
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.diffusion.walks import Walks, given
-from toydiff.draw.charts import BLUE, GRAY, ORANGE
+from toydiff.draw.charts import BLUE, CHART_GRAY, ORANGE
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.draw.style import LIGHT
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 
-HALF_WIDTH, WIDEST = 3.3, 9.0  # of a view: as everywhere; and where an arrow of length 1 can still be seen
-WHOLE, MANY = 40, 400  # walks that are shown from the data on, and walks whose noise is
-FEW = 8  # of fewer nothing can be said
-POINTS = 12  # times at which the variance is measured
+TARGET_HALF_WIDTH, WIDEST = 3.3, 9.0  # of a view: as everywhere; and where an arrow of length 1 can still be seen
+WHOLE, DISC_WALKS = 40, 400  # walks that are shown from the data on, and walks whose noise is
+MIN_WALKS = 8  # of fewer nothing can be said
+VARIANCE_TIMES = 12  # times at which the variance is measured
 WORK = 2**25  # times, data points and particles of a bound, multiplied: a fraction of a second
-LEAST = 32  # particles of a bound
-FRAMES = 100  # of a film that counts walks: the first ones one by one, then more and more at once
-COLOURS, PINK = (BLUE, ORANGE), LIGHT.hues[9]
-WIDTHS = (4.5, 2.0)  # of the lines of two predictors: where they agree, both can be seen
+BOUND_PARTICLES = 32  # particles of a bound
+WALK_FILM_FRAMES = 100  # of a film that counts walks: the first ones one by one, then more and more at once
+PREDICTOR_COLOURS, PINK = (BLUE, ORANGE), LIGHT.hues[9]
+LINE_WIDTHS = (4.5, 2.0)  # of the lines of two predictors: where they agree, both can be seen
 TICKS = [10.0**power for power in range(-12, 4)]
 CIRCLE = torch.linspace(0, 2 * math.pi, 73)
 
 
 def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
-    """Whole walks to the place; many more walks there; and their noise, None if they are fewer than FEW."""
+    """Whole walks to the place; many more walks there; and their noise, None if they are fewer than MIN_WALKS."""
     data, schedule, t = experiment.data(), experiment.noise_schedule(), experiment.time
     place = torch.tensor([experiment.x, experiment.y])
     whole = walks.whole_walks(data, schedule, t, place, WHOLE, experiment.generator(6))
-    many = walks.walks_through(data, schedule, t, place, MANY, experiment.generator(7))
-    noises = noises_scene(experiment, many) if len(many.x) >= FEW else None
+    many = walks.walks_through(data, schedule, t, place, DISC_WALKS, experiment.generator(7))
+    noises = noises_scene(experiment, many) if len(many.x) >= MIN_WALKS else None
     return arrivals_scene(experiment, whole), many, noises
 
 
 def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
     """Times (K,), the variance of both targets measured there (K, 2); and of the last step in closed form, (T,)."""
     schedule = experiment.noise_schedule()
-    times = torch.linspace(1, experiment.T, POINTS).round().long().unique()
-    measured = walks.variances(experiment.data(), schedule, times, MANY, experiment.generator(8))
+    times = torch.linspace(1, experiment.T, VARIANCE_TIMES).round().long().unique()
+    measured = walks.variances(experiment.data(), schedule, times, DISC_WALKS, experiment.generator(8))
     return times, measured, last_step_variance(schedule, torch.arange(1, experiment.T + 1))
 
 
@@ -62,7 +62,7 @@ def exact_bound(experiment: Experiment, sampler: str) -> Tensor:
 
 def bounds(experiment: Experiment, model: Model, sampler: str) -> Tensor:
     """The terms of the bound (T + 1, n), for n data points."""
-    n = min(max(WORK // (experiment.T * experiment.points), LEAST), MANY)
+    n = min(max(WORK // (experiment.T * experiment.points), BOUND_PARTICLES), DISC_WALKS)
     data, schedule = experiment.data(), experiment.noise_schedule()
     return bound(model, data, schedule, SAMPLERS[sampler], n, experiment.generator(9))
 
@@ -70,7 +70,7 @@ def bounds(experiment: Experiment, model: Model, sampler: str) -> Tensor:
 def arrivals_scene(experiment: Experiment, run: Trajectory) -> Scene:
     """Whole walks from the data to the place, which a dot marks: t = 0 ... `experiment.time`."""
     dot = torch.zeros(len(run.t), 1, 2)  # an arrow without length
-    wide = max(HALF_WIDTH, abs(experiment.x) + 0.3, abs(experiment.y) + 0.3)
+    wide = max(TARGET_HALF_WIDTH, abs(experiment.x) + 0.3, abs(experiment.y) + 0.3)
     return _scene(
         experiment, Panel(words("target.arrivals"), words("formulas.chain"), run, arrows=dot), half_width=wide
     )
@@ -80,7 +80,7 @@ def noises_scene(experiment: Experiment, walks: Walks) -> Scene:
     """All noise of the walks, and that of their last step: a dot at the tip of each, the arrow is their mean so far."""
     place = torch.tensor([experiment.x, experiment.y])
     closed = given(experiment.data(), experiment.noise_schedule(), experiment.time, place)
-    counts = torch.logspace(0, math.log10(len(walks.x)), FRAMES).round().long().unique()
+    counts = torch.logspace(0, math.log10(len(walks.x)), WALK_FILM_FRAMES).round().long().unique()
     added = torch.arange(len(walks.x)) < counts[:, None]  # (F, n)
     panels = []
     for name, noise, variance in (("total", walks.eps, closed.total), ("last-step", walks.last, closed.last)):
@@ -90,7 +90,7 @@ def noises_scene(experiment: Experiment, walks: Walks) -> Scene:
         run = Trajectory(counts, x, x, x)
         panels.append(Panel(words(f"names.{name}"), words(f"target.{name}"), run, notes, means[:, None]))
     wide = 1.7 * walks.last.var(0).mean().sqrt().item()
-    half_width = min(max(HALF_WIDTH, wide), WIDEST)
+    half_width = min(max(TARGET_HALF_WIDTH, wide), WIDEST)
     return _scene(experiment, *panels, half_width=half_width, clock="walks", start=walks.x0)
 
 
@@ -112,7 +112,7 @@ def variance_chart(variance: Tensor, times: Tensor, measured: Tensor) -> go.Figu
     `measured`, (K, 2), at `times` (K,)."""
     figure, T = go.Figure(), len(variance)
     lines = torch.stack([torch.ones(T), variance])
-    for name, line, points, colour in zip(("total", "last-step"), lines, measured.T, COLOURS, strict=True):
+    for name, line, points, colour in zip(("total", "last-step"), lines, measured.T, PREDICTOR_COLOURS, strict=True):
         name = words(f"names.{name}")
         t = list(range(1, T + 1))
         figure.add_scatter(x=t, y=line.tolist(), name=name, mode="lines", line={"color": colour, "width": 2})
@@ -125,7 +125,7 @@ def variance_chart(variance: Tensor, times: Tensor, measured: Tensor) -> go.Figu
 def bound_chart(terms: Mapping[str, Tensor]) -> go.Figure:
     """L_{t-1} over t = 2 ... T, of each predictor: terms (T + 1, n), as `toydiff.diffusion.bound.bound` gives them."""
     figure, T = go.Figure(), 0
-    for (name, nats), colour, width in zip(terms.items(), COLOURS, WIDTHS, strict=False):
+    for (name, nats), colour, width in zip(terms.items(), PREDICTOR_COLOURS, LINE_WIDTHS, strict=False):
         T = len(nats) - 1
         line = {"color": colour, "width": width}
         values = nats[1:-1].mean(1).tolist()
@@ -146,12 +146,16 @@ def step_chart(truth: Normal, students: Mapping[str, Normal], x0: Tensor, x: Ten
     as they need; the way to x0 (1, 2) may lead out of it."""
     figure = go.Figure()
     way = torch.cat([x, x0]).T.tolist()
-    figure.add_scatter(x=way[0], y=way[1], name=words("target.way"), mode="lines", line={"color": GRAY, "dash": "dot"})
+    figure.add_scatter(
+        x=way[0], y=way[1], name=words("target.way"), mode="lines", line={"color": CHART_GRAY, "dash": "dot"}
+    )
     for name, point, symbol in (("xₜ", x, "diamond-open"), ("x₀", x0, "star")):
         marker = {"color": PINK, "size": 15, "symbol": symbol, "line": {"width": 2, "color": PINK}}
         figure.add_scatter(x=[point[0, 0].item()], y=[point[0, 1].item()], name=name, mode="markers", marker=marker)
     answers = {words("target.truth"): truth, **students}
-    for (name, normal), colour, width in zip(answers.items(), (GRAY, *COLOURS), (3.0, *WIDTHS), strict=False):
+    for (name, normal), colour, width in zip(
+        answers.items(), (CHART_GRAY, *PREDICTOR_COLOURS), (3.0, *LINE_WIDTHS), strict=False
+    ):
         (mx, my), std = normal.mean[0].tolist(), normal.var.sqrt().item()
         px, py = (mx + std * CIRCLE.cos()).tolist(), (my + std * CIRCLE.sin()).tolist()
         figure.add_scatter(

@@ -32,7 +32,7 @@ from toydiff.text import words
 
 Lesson = Experiment | ImageExperiment
 
-VERSION = 2
+FILE_VERSION = 2
 DATA = "data"  # the tensor of somebody's own
 KINDS: dict[str, type[Lesson]] = {"points": Experiment, "images": ImageExperiment}
 FARTHEST = 1e4  # data has variance 1: what lies farther out is no data
@@ -95,7 +95,7 @@ def pack(trainer: Trainer | None, experiment: Lesson) -> bytes:
     key = getattr(experiment, experiment.user_field)
     data = user_data.find(key) if user_data.is_key(key) else None
     header: dict[str, Any] = {
-        "version": VERSION,
+        "version": FILE_VERSION,
         "kind": next(name for name, kind in KINDS.items() if isinstance(experiment, kind)),
         "experiment": experiment.to_params(),
         "shape": trainer.data.shape[1:] if trainer else None,
@@ -125,7 +125,7 @@ def unpack(content: bytes, name: str) -> Checkpoint:
     try:
         header = json.loads(text)
         experiment, problems = KINDS[header.get("kind", "images")].from_params(header["experiment"])
-        if header["version"] not in (1, VERSION) or problems:
+        if header["version"] not in (1, FILE_VERSION) or problems:
             raise ValueError(f"version {header['version']}, {problems}")
         data = _data(tensors.pop(DATA, None), experiment, header.get("data"))
         if header["step"] is None and not tensors:

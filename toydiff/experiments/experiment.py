@@ -50,10 +50,24 @@ RANGES: dict[str, tuple[float, float]] = {
     "trained": (0, 100_000),
 }
 
-POINT, WEIGHT, UNIT = 4e-9, 3e-11, 1e-9  # seconds on one core that a data point, a weight, a neuron takes to answer
+POINT_SECONDS, WEIGHT_SECONDS, NEURON_SECONDS = (
+    4e-9,
+    3e-11,
+    1e-9,
+)  # seconds on one core that a data point, a weight, a neuron takes to answer
 
 UP_TO_T = ("steps", "t")  # fields that must not be larger than T
-LOOKS = ("predictor", "sampler", "eta", "steps", "particles", "x", "y", "t", "trained")  # training does not depend on
+VIEW_FIELDS = (
+    "predictor",
+    "sampler",
+    "eta",
+    "steps",
+    "particles",
+    "x",
+    "y",
+    "t",
+    "trained",
+)  # training does not depend on
 
 
 @dataclass(frozen=True)
@@ -137,8 +151,8 @@ class Experiment(Settings):
 
     def seconds(self, predictor: str) -> float:
         """About how long one core of a usual server takes to answer for one particle; `predictor`: of PREDICTORS."""
-        network = self.depth * self.width * (self.width * WEIGHT + UNIT)
-        return {"exact": self.points * POINT, "network": network}[predictor]
+        network = self.depth * self.width * (self.width * WEIGHT_SECONDS + NEURON_SECONDS)
+        return {"exact": self.points * POINT_SECONDS, "network": network}[predictor]
 
     def start(self, n: int | None = None) -> Tensor:
         """(n, 2): x_T, the same for every way down. `n` defaults to `particles`."""
@@ -171,7 +185,7 @@ class Experiment(Settings):
     def training(self) -> Experiment:
         """The same experiment without what training does not depend on: equal for runs that share a network."""
         default = Experiment()
-        return Experiment(**asdict(self) | {name: getattr(default, name) for name in LOOKS})
+        return Experiment(**asdict(self) | {name: getattr(default, name) for name in VIEW_FIELDS})
 
     @classmethod
     def from_params(cls, params: Mapping[str, str]) -> tuple[Self, list[Problem]]:

@@ -8,15 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from toydiff.data.images import EITHER_WAY, GAP, RADIUS, TILT, moon, moon_phases
+from toydiff.data.images import EITHER_WAY, GAP_PHASES, RADIUS, TILT, moon, moon_phases
 
 PHASES, TILTS, RADII = 200, 7, 7  # of the grid that is searched
-CHUNK = 500  # moons drawn at once
+MOONS_AT_ONCE = 500  # moons drawn at once
 REAL = 300  # moons that tell how far a real one is from the grid
 
 # How wrong a phase can be: near full moon the edge of the shadow moves by only (2 pi e)^2 / 2 of a radius for a phase
 # that differs by e, and the grid knows the radius to half a step; and half a step of phase.
-EDGE = math.sqrt(2 * EITHER_WAY / (RADII - 1) / (RADIUS - EITHER_WAY)) / (2 * math.pi) + 0.5 / PHASES
+PHASE_TOLERANCE = math.sqrt(2 * EITHER_WAY / (RADII - 1) / (RADIUS - EITHER_WAY)) / (2 * math.pi) + 0.5 / PHASES
 
 
 class Moons:
@@ -31,7 +31,9 @@ class Moons:
         radius = torch.linspace(RADIUS - EITHER_WAY, RADIUS + EITHER_WAY, RADII)
         grid = torch.cartesian_prod(phase, tilt, radius)
         self._phase = grid[:, 0]
-        drawn = [moon(phase, side, tilt, radius) for phase, tilt, radius in (part.T for part in grid.split(CHUNK))]
+        drawn = [
+            moon(phase, side, tilt, radius) for phase, tilt, radius in (part.T for part in grid.split(MOONS_AT_ONCE))
+        ]
         self._grid = torch.cat(drawn).flatten(1)
         real = moon_phases(REAL, seed=1, side=side)
         self.floor = self.nearest(real.x * real.scale + real.mean)[1].mean().item()
@@ -43,12 +45,14 @@ class Moons:
         return self._phase[place], distance / math.sqrt(self._grid.shape[1])
 
 
-WAXING = 1 - 2 * EDGE / (GAP[1] - GAP[0])  # of the way from half to full: where a phase is surely in the gap
+WAXING = 1 - 2 * PHASE_TOLERANCE / (
+    GAP_PHASES[1] - GAP_PHASES[0]
+)  # of the way from half to full: where a phase is surely in the gap
 
 
 def in_gap(phase: Tensor) -> Tensor:
     """Whether phases, any shape, surely lie between half and full."""
-    return (phase > GAP[0] + EDGE) & (phase < GAP[1] - EDGE)
+    return (phase > GAP_PHASES[0] + PHASE_TOLERANCE) & (phase < GAP_PHASES[1] - PHASE_TOLERANCE)
 
 
 def verdict(phase: Tensor, off: Tensor, faded: Tensor) -> Literal["passes", "fades", "jumps"]:

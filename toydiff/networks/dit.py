@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from toydiff.diffusion.schedules import Schedule
 from toydiff.networks.unet import ImageModel, UNet
 
-HEAD = 32  # numbers per attention head
+HEAD_WIDTH = 32  # numbers per attention head
 ACROSS = 8  # patches along the longer side, at most: attention costs their number squared
 
-SIZES = {"small": (64, 4), "medium": (128, 5), "large": (256, 5)}  # width, blocks: 0.3, 1.5, 6.2 million parameters
+DIT_SIZES = {"small": (64, 4), "medium": (128, 5), "large": (256, 5)}  # width, blocks: 0.3, 1.5, 6.2 million parameters
 
 
 class DiT(ImageModel):
@@ -29,8 +29,8 @@ class DiT(ImageModel):
         size: str = "small",
         seed: int = 0,
     ) -> None:
-        super().__init__(schedule, shape, size, SIZES)
-        d, depth = SIZES[size]
+        super().__init__(schedule, shape, size, DIT_SIZES)
+        d, depth = DIT_SIZES[size]
         C, H, W = shape
         # patches of one pixel learn no more in a step, and a step takes three times as long
         self.patch = p = max(2, -(-max(H, W) // ACROSS))
@@ -82,7 +82,7 @@ class Block(nn.Module):
 
     def attention(self, x: Tensor) -> Tensor:
         """(B, N, d) -> (B, N, d): every patch looks at every other (Vaswani et al. 2017)."""
-        q, k, v = self.qkv(x).unflatten(2, (3, -1, HEAD)).permute(2, 0, 3, 1, 4)  # (B, heads, N, 32) each
+        q, k, v = self.qkv(x).unflatten(2, (3, -1, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)  # (B, heads, N, 32) each
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 

@@ -20,9 +20,9 @@ from functools import cache
 from toydiff.text import words
 
 PER_CORE = 30  # tabs that train: measured with benchmarks/class.py
-MEGABYTES = 12  # of a tab that trains, with room to spare
+SESSION_MEGABYTES = 12  # of a tab that trains, with room to spare
 SHORTEST = 8  # characters of the teacher's word
-RANGES = {
+LIMIT_RANGES = {
     "trainees": (1, 10_000),
     "visitors": (1, 10_000),
     "workers": (1, 64),
@@ -47,7 +47,7 @@ def _megabytes() -> float:
 
 def usual_trainees() -> int:
     """As many as cores and half of the memory carry."""
-    return max(2, min(PER_CORE * cores(), int(_megabytes() / 2 / MEGABYTES)))
+    return max(2, min(PER_CORE * cores(), int(_megabytes() / 2 / SESSION_MEGABYTES)))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Limits:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Limits:
         """The limits that are set. ValueError, with a sentence, for one that cannot be used."""
         found: dict[str, int | str] = {}
-        for name, (low, high) in RANGES.items():
+        for name, (low, high) in LIMIT_RANGES.items():
             text = environment.get(f"TOYDIFF_{name.upper()}", "").strip()
             if not text:
                 continue

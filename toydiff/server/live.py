@@ -41,16 +41,16 @@ from toydiff.server.snapshots import (
     Update,
 )
 from toydiff.server.trained_network import EvalSettings, JobSpec, Saved
-from toydiff.server.training_job import CROWD
-from toydiff.server.worker_process import WATCH, Died, WorkerProcess
+from toydiff.server.training_job import MANY_JOBS
+from toydiff.server.worker_process import WATCH_SECONDS, Died, WorkerProcess
 from toydiff.text import words
 
 EVAL_SETTINGS = EvalSettings()
-SAMPLES, IMAGES = EVAL_SETTINGS.samples, EVAL_SETTINGS.images
+MEASURED_SAMPLES, JUDGED_IMAGES = EVAL_SETTINGS.samples, EVAL_SETTINGS.images
 
-PARKED = 60.0  # seconds without a browser, after which a training frees its memory
-DEATHS = 2  # of workers in one training without a saved state in between: then it is not resumed by itself
-ATTEMPTS = 10  # to get an answer, each from a new process
+PARKED_SECONDS = 60.0  # seconds without a browser, after which a training frees its memory
+MAX_DEATHS = 2  # of workers in one training without a saved state in between: then it is not resumed by itself
+MAX_REQUESTS = 10  # to get an answer, each from a new process
 
 _keys = itertools.count()
 
@@ -148,14 +148,14 @@ class Training:
         self._deaths += guilty
         if self._saved is None or self._parked is not None:
             return  # the callers that wait will ask again
-        if self._deaths < DEATHS:
+        if self._deaths < MAX_DEATHS:
             self._load()
         else:
             self._back(self._saved)
             self._give_up(Trouble("live.deadly", {}))
 
     def look_after(self) -> None:
-        """Suspend it while no browser is there; after PARKED seconds, free its memory."""
+        """Suspend it while no browser is there; after PARKED_SECONDS seconds, free its memory."""
         there, now = True, time.monotonic()
         with suppress(Exception):  # the session may end meanwhile
             there = self._alive()
@@ -169,7 +169,12 @@ class Training:
             elif not there and self._left is None:
                 self._left = now
                 self._worker.send("there", self._key, False)
-            elif self._left is not None and now - self._left > PARKED and self._parked is None and not self._waiting:
+            elif (
+                self._left is not None
+                and now - self._left > PARKED_SECONDS
+                and self._parked is None
+                and not self._waiting
+            ):
                 self._parked = self._worker.ask("park", self._key)
 
     # ---------------------------------------------------------------- commands to the worker
@@ -200,13 +205,13 @@ class Training:
         with self._worker.lock:
             self._waiting += 1  # do not park it meanwhile
         try:
-            for _ in range(ATTEMPTS):
+            for _ in range(MAX_REQUESTS):
                 if what != "new":
                     self._wake()
                 try:
                     return self._worker.ask(what, self._key, *more()).result()
                 except Died:
-                    if self._deaths >= DEATHS:
+                    if self._deaths >= MAX_DEATHS:
                         raise Failed(words("live.deadly")) from None
                 except Unknown:
                     problem = self._newest.problem or Trouble("live.failed", {})
@@ -350,8 +355,8 @@ def _share_out() -> None:
 
 def _share(worker: WorkerProcess) -> None:
     while True:
-        time.sleep(WATCH)
-        cpu_affinity.arrange(load().running > CROWD, worker.pid)
+        time.sleep(WATCH_SECONDS)
+        cpu_affinity.arrange(load().running > MANY_JOBS, worker.pid)
 
 
 def trainings() -> list[Training]:

@@ -30,8 +30,8 @@ from toydiff.server.memory import give_back
 from toydiff.server.snapshots import Beat, Failed
 from toydiff.text import words
 
-NICE = 1  # just below the app: a page waits for it
-BEAT = 1.0  # seconds between two signs of life
+RENDER_NICE = 1  # just below the app: a page waits for it
+RENDER_BEAT_SECONDS = 1.0  # seconds between two signs of life
 LEFT = 1 / 6  # of the time of the jobs that interrupt it is left, at least, for a long job
 HELD = 4  # data sets of users that it keeps
 
@@ -51,7 +51,7 @@ class Out:
         with suppress(BrokenPipeError):
             while True:
                 self.send("beat", Beat(0.0, child_main.memory()))
-                time.sleep(BEAT)
+                time.sleep(RENDER_BEAT_SECONDS)
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
 
     make: a function without arguments, packed. datasets: data of somebody's own that it needs.
     """
-    source, stream = child_main.begin(NICE)
+    source, stream = child_main.begin(RENDER_NICE)
     torch.set_flush_denormal(True)  # weights below 1e-38 change no picture, and cost a tenth of the time
     inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
     out, held = Out(stream), deque[UserDataset](maxlen=HELD)

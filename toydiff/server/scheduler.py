@@ -13,11 +13,11 @@ from toydiff.server.snapshots import Trouble
 from toydiff.server.trained_network import JobSpec
 from toydiff.server.training_job import TrainingJob
 
-PROMPT = 1.0  # seconds of work that a job with a waiting request may do before all others
+PROMPT_SECONDS = 1.0  # seconds of work that a job with a waiting request may do before all others
 
 
 class Scheduler:
-    """All jobs, by number. They share the time equally, but a waiting request gets up to PROMPT seconds first."""
+    """All jobs, by number. They share the time equally, but a waiting request gets up to PROMPT_SECONDS first."""
 
     def __init__(self) -> None:
         self.jobs: dict[int, TrainingJob] = {}
@@ -33,7 +33,7 @@ class Scheduler:
     def next(self) -> int | None:
         """The number of the job whose turn it is; None if no job has work."""
         wanting = {key: job for key, job in self.jobs.items() if job.wants}
-        waiting = {key: job for key, job in wanting.items() if job.asked and job.spent < PROMPT}
+        waiting = {key: job for key, job in wanting.items() if job.asked and job.spent < PROMPT_SECONDS}
         self._prompt = bool(waiting) and (not self._prompt or len(waiting) == len(wanting))
         if not wanting:
             return None

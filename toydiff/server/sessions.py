@@ -1,7 +1,7 @@
 """The sessions of this server: one for each browser tab, with what it trains, and when the tab left.
 
 A tab keeps the key of its session (components/tab). If it is loaded again, or comes back after its connection was lost,
-it gets the same session again, unless it was away for longer than FREED_AFTER.
+it gets the same session again, unless it was away for longer than FREED_AFTER_SECONDS.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from toydiff.server.live import ImageRun, Race, Run, Training
 from toydiff.server.memory import give_back
 from toydiff.server.render_pool import render_pool
 
-FREED_AFTER = 110.0  # seconds: Streamlit drops a session after 120
-LOOK = 1.0  # seconds between two checks of who is connected
+FREED_AFTER_SECONDS = 110.0  # seconds: Streamlit drops a session after 120
+PRESENCE_SECONDS = 1.0  # seconds between two checks of who is connected
 
 
 @dataclass(eq=False)
@@ -161,7 +161,7 @@ class Room:
                 elif session.left is None:
                     session.left, session.seated = now, False
                     self._gone[key] = session
-                elif now - session.left > FREED_AFTER:
+                elif now - session.left > FREED_AFTER_SECONDS:
                     session.free()
                     freed = True
                     self._gone.pop(key, None)
@@ -174,6 +174,6 @@ class Room:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(LOOK)
+            time.sleep(PRESENCE_SECONDS)
             self.look()
             self._tidy()

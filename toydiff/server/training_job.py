@@ -18,8 +18,8 @@ from toydiff.server.snapshots import Evaluation, Trouble, Update
 from toydiff.server.trained_network import JobSpec, Saved, new_network, picture
 from toydiff.server.transport import packed, unpacked
 
-SLICE = 0.05  # seconds of a slice, before it is another job's turn
-CROWD = 4  # other jobs that train: from so many on, evaluations are rarer:
+SLICE_SECONDS = 0.05  # seconds of a slice, before it is another job's turn
+MANY_JOBS = 4  # other jobs that train: from so many on, evaluations are rarer:
 LONGER = 3  # times as long as the last evaluation took, it trains before the next one
 RARER = 6  # times as long as the last measured one took, it trains before it measures again
 
@@ -134,7 +134,7 @@ class TrainingJob:
             self._todo += n
             self._look_then |= picture
 
-    def work(self, seconds: float = SLICE) -> None:
+    def work(self, seconds: float = SLICE_SECONDS) -> None:
         """Do what is wanted for about so many seconds, but at least one piece of work."""
         began = now = time.monotonic()
         trained, steps = 0.0, 0
@@ -227,7 +227,7 @@ class TrainingJob:
     def _due_for_a_picture(self) -> bool:
         refresh, newest = self._settings.refresh * self._nets[0].refresh, self._marks[-1][1]
         early = newest < refresh  # the first seconds are the most interesting: evaluate three times as often
-        rest = LONGER * self._cost if self.company >= CROWD else 0.0
+        rest = LONGER * self._cost if self.company >= MANY_JOBS else 0.0
         return self._seconds - newest >= max(refresh / 3 if early else refresh, rest)
 
     def _advance(self, n: int) -> None:
@@ -250,7 +250,7 @@ class TrainingJob:
         """Begin an evaluation, unless there is one of this step."""
         if self._drawing is None and not (self._marks and self._marks[-1][0] == self.step):
             last, cost = self._measured
-            measure = self.company < CROWD or self._seconds - last >= RARER * cost
+            measure = self.company < MANY_JOBS or self._seconds - last >= RARER * cost
             self._drawing, self._cost = self._drawn(measure), 0.0
 
     def _drawn(self, measure: bool) -> Iterator[None]:

@@ -25,9 +25,9 @@ from toydiff.server.scheduler import Scheduler, trouble
 from toydiff.server.snapshots import Beat, Failed, Unknown
 from toydiff.server.training_job import TrainingJob
 
-PUBLISH = 0.1  # seconds between two updates of a job
-BEAT = 1.0  # seconds between two signs of life
-NICE = 10  # below the app
+UPDATE_SECONDS = 0.1  # seconds between two updates of a job
+TRAINING_BEAT_SECONDS = 1.0  # seconds between two signs of life
+TRAINING_NICE = 10  # below the app
 
 
 class Worker:
@@ -55,7 +55,7 @@ class Worker:
                     busy = self._scheduler.busy
                     if not busy:
                         self._now_at(None)
-                    self._take(self.inbox.get(not busy, BEAT))
+                    self._take(self.inbox.get(not busy, TRAINING_BEAT_SECONDS))
             key = self._scheduler.next()
             if key is not None:
                 self._now_at(key)
@@ -111,10 +111,10 @@ class Worker:
             self._report(key, at_once=True)
 
     def _report(self, key: int, at_once: bool = False) -> None:
-        """Send what is new of a job, at most every PUBLISH seconds unless it is important."""
+        """Send what is new of a job, at most every UPDATE_SECONDS seconds unless it is important."""
         job, now = self._scheduler.jobs[key], time.monotonic()
         done = bool(job.asked) and job.settled
-        if done or at_once or job.news or now - self._published.get(key, -PUBLISH) >= PUBLISH:
+        if done or at_once or job.news or now - self._published.get(key, -UPDATE_SECONDS) >= UPDATE_SECONDS:
             self._published[key] = now
             self._send("update", key, job.update())
         if job.due or (done and job.unsaved):
@@ -142,7 +142,7 @@ class Worker:
 
     def _live(self) -> None:
         now = time.monotonic()
-        if now - self._beat >= BEAT:
+        if now - self._beat >= TRAINING_BEAT_SECONDS:
             self._send("beat", Beat((self._scheduler.steps - self._steps) / (now - self._beat), child_main.memory()))
             self._beat, self._steps = now, self._scheduler.steps
 
@@ -155,7 +155,7 @@ class Worker:
 
 def main() -> None:
     """Run until the app has ended."""
-    source, out = child_main.begin(NICE)
+    source, out = child_main.begin(TRAINING_NICE)
     worker = Worker(out)
     threading.Thread(target=child_main.read, args=(source, worker.inbox.put), daemon=True).start()
     with suppress(BrokenPipeError):

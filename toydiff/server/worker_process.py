@@ -22,9 +22,9 @@ from toydiff.server import cpu_affinity, transport
 from toydiff.server.snapshots import Beat
 
 ROOT = Path(__file__).resolve().parents[2]
-WATCH = 1.0  # seconds between two checks of all trainings
-PATIENCE = 120.0  # seconds without a message, while a request waits, after which the process is killed
-SLOWEST = 30.0  # seconds between two attempts to start a process, at most
+WATCH_SECONDS = 1.0  # seconds between two checks of all trainings
+SILENCE_SECONDS = 120.0  # seconds without a message, while a request waits, after which the process is killed
+MAX_RESTART_SECONDS = 30.0  # seconds between two attempts to start a process, at most
 
 
 class Died(Exception):  # noqa: N818
@@ -48,7 +48,7 @@ class Listener(Protocol):
         """A new process has started, without any job. guilty: the old one died while it worked for this training."""
 
     def look_after(self) -> None:
-        """Called every WATCH seconds, to see whether a browser is there. Must not wait."""
+        """Called every WATCH_SECONDS seconds, to see whether a browser is there. Must not wait."""
 
 
 class WorkerProcess:
@@ -169,8 +169,8 @@ class WorkerProcess:
 
     def _look_after(self) -> None:
         while not self._closed:
-            time.sleep(WATCH)
-            if self._waiting and time.monotonic() - self._heard > PATIENCE and self._process is not None:
+            time.sleep(WATCH_SECONDS)
+            if self._waiting and time.monotonic() - self._heard > SILENCE_SECONDS and self._process is not None:
                 self._process.kill()  # it hangs
             for listener in self.listeners():
                 with _logged("a training that could not be looked after"):
@@ -223,7 +223,7 @@ class WorkerProcess:
                     alive = True
                 except OSError:
                     logging.getLogger(__name__).exception("no process %s", self._module)
-                    pause = min(SLOWEST, 2 * pause + 1)
+                    pause = min(MAX_RESTART_SECONDS, 2 * pause + 1)
                 for key, listener in list(self._listeners.items()) if alive else []:
                     with _logged("a training that could not go on"):
                         listener.revive(key == guilty)

@@ -9,33 +9,34 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from toydiff.data.images import GAP, Images, moon
+from toydiff.data.images import GAP_PHASES, Images, moon
 from toydiff.diffusion import exact
 from toydiff.diffusion.exact import Model
 from toydiff.draw import between as drawn
-from toydiff.draw.between import SHOWN, STRIP, Interpolation
+from toydiff.draw import charts
+from toydiff.draw.between import CHOICES_SHOWN, STRIP, Interpolation
 from toydiff.draw.images import closest
 from toydiff.draw.scene import Scene
 from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.measures import moons
-from toydiff.measures.moons import EDGE, WAXING, Moons, in_gap
+from toydiff.measures.moons import PHASE_TOLERANCE, WAXING, Moons, in_gap
 from toydiff.server.live import ImageRun
 from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.controls import say_if_not_allowed
-from toydiff.ui.images import PATIENCE, PER_NUMBER, STILL, load, say_if_slow, train
+from toydiff.ui.images import IMAGE_BUDGET, PER_NUMBER, load, say_if_slow, train
 from toydiff.ui.player import Chosen
 from toydiff.ui.rendering import cached_under, made
 from toydiff.ui.runs import cached_in_session, check
 from toydiff.ui.still import still
 
-STEPS = 600  # that the button trains
-MANY = {"digits": 200}  # start noises whose images are counted, where there is something to count
+BETWEEN_TRAIN_STEPS = 600  # that the button trains
+COUNTED_STARTS = {"digits": 200}  # start noises whose images are counted, where there is something to count
 MOONS = 100
 SAME = 100  # runs from one start noise
-ALIKE = 0.05  # of the judge's sureness: less is no difference worth a sentence
-LEAST = 0.0001  # an error of pixels below which nobody sees any
+JUDGE_TOLERANCE = 0.05  # of the judge's sureness: less is no difference worth a sentence
+INVISIBLE_ERROR = 0.0001  # an error of pixels below which nobody sees any
 RUNS = 400  # all that a visit asks for, about: start noises, ends, both ways between them, dice
 
 Given = ParamSpec("Given")
@@ -76,10 +77,10 @@ def predictor(run: ImageRun) -> Predictor:
     if run.diverged_at is not None:
         st.error(words("images.diverged", step=f"{run.diverged_at + 1:,}", lr=f"{experiment.lr:g}"))
     elif run.step == 0:
-        st.info(words("between.no_network", steps=f"{STEPS:,}"))
+        st.info(words("between.no_network", steps=f"{BETWEEN_TRAIN_STEPS:,}"))
         say_if_slow(experiment, images, usual_device())
-        _offer_training(run, words("reverse.train", steps=f"{STEPS:,}"))
-        check(RUNS * drawn.jumps(experiment) * images.x.numel() * PER_NUMBER, patience=PATIENCE)
+        _offer_training(run, words("reverse.train", steps=f"{BETWEEN_TRAIN_STEPS:,}"))
+        check(RUNS * drawn.jumps(experiment) * images.x.numel() * PER_NUMBER, patience=IMAGE_BUDGET)
         return Predictor(experiment, images, _exact(experiment), 0)
     old: tuple[tuple[ImageExperiment, int], object] | None = state.session().kept.get("between-network")
     asked = old[0][1] if old is not None and old[0][0] == experiment and run.running else run.step
@@ -91,7 +92,7 @@ def predictor(run: ImageRun) -> Predictor:
     with box:
         st.markdown(words("between.network", steps=f"{steps:,}"), width="content")
         if not run.running and run.diverged_at is None:
-            _offer_training(run, words("between.more", steps=f"{STEPS:,}"), "tertiary")
+            _offer_training(run, words("between.more", steps=f"{BETWEEN_TRAIN_STEPS:,}"), "tertiary")
     if not run.running and run.diverged_at is None:
         say_if_slow(experiment, images, usual_device())
     return Predictor(experiment, images, model, steps)
@@ -99,7 +100,7 @@ def predictor(run: ImageRun) -> Predictor:
 
 def _offer_training(run: ImageRun, label: str, look: Literal["primary", "tertiary"] = "primary") -> None:
     if st.button(label, type=look, key="between-train", disabled=not say_if_not_allowed()):
-        train(run, STEPS)
+        train(run, BETWEEN_TRAIN_STEPS)
         st.rerun()
 
 
@@ -125,7 +126,7 @@ def cached(
 
 def starts(who: Predictor) -> tuple[Scene, Tensor]:
     """`draw.between.starts`: many where they are counted."""
-    n = MOONS if who.moons else MANY.get(who.experiment.data, SHOWN)
+    n = MOONS if who.moons else COUNTED_STARTS.get(who.experiment.data, CHOICES_SHOWN)
     return cached(who, (), drawn.starts, who.experiment, who.images, who.model, who.name, n)
 
 
@@ -138,9 +139,9 @@ def ends(who: Predictor, noises: Tensor, shown: Chosen) -> Ends:
     kind = st.segmented_control(label, names, default=usual, required=True, key=key, format_func=names.__getitem__)
     if kind == "noise":
         return _noises(noises, shown)
-    chosen: tuple[float, float] = GAP if who.moons else _two_of_the_data(who.images)
+    chosen: tuple[float, float] = GAP_PHASES if who.moons else _two_of_the_data(who.images)
     if who.moons:
-        x = who.images.scaled(moon(torch.tensor(GAP), who.images.shape[-1]))
+        x = who.images.scaled(moon(torch.tensor(GAP_PHASES), who.images.shape[-1]))
         if not who.steps:  # which can only end at images of the data
             x = who.images.x[closest(x, who.images.x)[1]]
     else:
@@ -151,7 +152,7 @@ def ends(who: Predictor, noises: Tensor, shown: Chosen) -> Ends:
 
 def off(error: float) -> str:
     """The error of images that come back, for people."""
-    return f"{error:.2g}" if error >= LEAST else words("between.less_than", least=LEAST)
+    return f"{error:.2g}" if error >= INVISIBLE_ERROR else words("between.less_than", least=INVISIBLE_ERROR)
 
 
 def _noises(noises: Tensor, shown: Chosen) -> Ends:
@@ -213,7 +214,7 @@ def sure(who: Predictor, way: Interpolation) -> tuple[str, dict[str, str]]:
     if who.steps == 0:
         section = "sure-exact"
     else:
-        section = "sure-alike" if shares["straight"] >= shares["arc"] - ALIKE else "sure-arc"
+        section = "sure-alike" if shares["straight"] >= shares["arc"] - JUDGE_TOLERANCE else "sure-arc"
     return section, {name: f"{share:.0%}" for name, share in shares.items()}
 
 
@@ -237,8 +238,8 @@ def moon_numbers(who: Predictor, way: Interpolation, samples: Tensor) -> tuple[s
         "distance": drawn.distances(way.share, curves, words("between.distance_title")),
     }
     for column, (name, figure) in zip(st.columns(2), figures.items(), strict=True):
-        column.plotly_chart(figure, key=f"between-{name}", config=STILL, alt=words(f"between.{name}_alt"))
-    low, high = GAP[0] + EDGE, GAP[1] - EDGE
+        column.plotly_chart(figure, key=f"between-{name}", config=charts.STILL, alt=words(f"between.{name}_alt"))
+    low, high = GAP_PHASES[0] + PHASE_TOLERANCE, GAP_PHASES[1] - PHASE_TOLERANCE
     return moons.verdict(phase, off, faded), {
         "places": str(len(phase)),
         "inside": str(int(in_gap(phase).sum())),
@@ -293,7 +294,7 @@ def dice_bars(who: Predictor, ends: dict[str, Tensor]) -> dict[str, str]:
 def _bars(shares: dict[str, Tensor], about: str) -> None:
     alt = "; ".join(f"{name}: {', '.join(f'{one:.0%}' for one in share)}" for name, share in shares.items())
     figure = drawn.bars(shares, words(f"between.{about}_title"))
-    st.plotly_chart(figure, key=f"between-{about}-chart", config=STILL, alt=alt)
+    st.plotly_chart(figure, key=f"between-{about}-chart", config=charts.STILL, alt=alt)
 
 
 def _classes(who: Predictor, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from toydiff.components.canvas.drawing import UNIT, Drawing, decoded, drawn, enc
 from toydiff.draw.style import THEMES
 from toydiff.text import words
 
-LABELS = (
+CANVAS_LABELS = (
     *("canvas", "hint", "tools", "brush", "spray", "eraser", "size", "small", "medium", "large"),
     *("history", "undo", "redo", "clear", "count", "full"),
 )
@@ -34,7 +34,7 @@ def canvas(*, key: str, initial: np.ndarray | None = None, most: int = 10_000) -
             "drawing": encoded(whole),
             "unit": UNIT,
             "most": most,
-            "labels": {name: words(f"canvas.{name}") for name in LABELS},
+            "labels": {name: words(f"canvas.{name}") for name in CANVAS_LABELS},
             "themes": {name: theme._asdict() for name, theme in THEMES.items()},
         },
         key=key,

@@ -29,7 +29,9 @@ STOPS: dict[str, tuple[float, ...]] = {
 
 Trained = Run | ImageRun | Race
 
-PATIENCE = 0.3  # seconds, shared by all who train, that a click on pause waits for the last picture; or it comes later
+PAUSE_WAIT_SECONDS = (
+    0.3  # seconds, shared by all who train, that a click on pause waits for the last picture; or it comes later
+)
 
 
 def control(field: str) -> None:
@@ -124,7 +126,7 @@ def _start(find: Callable[[], Trained | None], fresh: Callable[[], Trained]) -> 
 
 def _pause(find: Callable[[], Trained | None], _: object) -> None:
     if (training := find()) is not None:
-        training.pause(PATIENCE / max(1, live.load().running))
+        training.pause(PAUSE_WAIT_SECONDS / max(1, live.load().running))
 
 
 def _one_step(find: Callable[[], Trained | None], fresh: Callable[[], Trained]) -> None:

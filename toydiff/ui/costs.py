@@ -10,8 +10,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from toydiff.diffusion.exact import Model
+from toydiff.draw import charts
 from toydiff.draw import costs as draw
-from toydiff.draw.costs import SAMPLES, Bench, Cost, Switches
+from toydiff.draw.costs import COST_SAMPLES, Bench, Cost, Switches
 from toydiff.draw.scene import Scene
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
@@ -20,8 +21,7 @@ from toydiff.ui.rendering import cached_under, exclusive, made, shared
 from toydiff.ui.runs import cached_in_session, check
 
 Made = TypeVar("Made")
-PATIENCE = 3  # times as long as a picture may this page take: it shows what it has while it measures
-STILL = {"displayModeBar": False}  # charts without a toolbar
+COST_BUDGET = 3  # times as long as a picture may this page take: it shows what it has while it measures
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
@@ -37,14 +37,14 @@ def bench(experiment: Experiment, trained: tuple[Model, int] | None) -> Bench:
         found = exact_bench(experiment)
     else:
         found = cached_in_session("bench", (experiment, trained[1]), lambda: Bench(experiment, *trained))
-    check(_seconds(found), patience=PATIENCE)
+    check(_seconds(found), patience=COST_BUDGET)
     return found
 
 
 def _seconds(bench: Bench) -> float:
     """About how long all runs of the page take: those of the chart, and twice the longest, which may be the film."""
     calls = 2 * bench.experiment.T + sum(steps * (2 if way == "heun" else 1) for way, steps in bench.plan)
-    return calls * SAMPLES * bench.experiment.seconds("exact" if bench.trained is None else "network")
+    return calls * COST_SAMPLES * bench.experiment.seconds("exact" if bench.trained is None else "network")
 
 
 def cost(bench: Bench, way: str, steps: int) -> Cost:
@@ -74,7 +74,7 @@ def measured(bench: Bench, chosen: Cost) -> list[Cost]:
             # a rerun of the page can end this function here: what was measured is kept
             costs.append(cost(bench, way, steps))
             done += steps
-        picture.plotly_chart(draw.chart(costs, chosen, chance(bench)), key=f"measuring-{number}", config=STILL)
+        picture.plotly_chart(draw.chart(costs, chosen, chance(bench)), key=f"measuring-{number}", config=charts.STILL)
     bar.empty()
     picture.empty()
     return costs

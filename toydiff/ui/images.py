@@ -16,8 +16,8 @@ from toydiff.diffusion import exact
 from toydiff.draw import charts
 from toydiff.draw import images as drawn
 from toydiff.draw.images import (
-    CHUNK,
-    SHOWN,
+    GRID_IMAGES,
+    IMAGES_AT_ONCE,
     bridge_scene,
     closest,
     differences,
@@ -54,8 +54,7 @@ MENU = (
     "fashion-mnist",
 )  # a link may bring others
 PER_NUMBER, PER_OPERATION = 4e-10, 4e-11  # seconds on one core: of a number in the data, of an operation of a network
-PATIENCE = 3  # times as long as other pictures may those of images take
-STILL = {"displayModeBar": False}  # charts without a toolbar
+IMAGE_BUDGET = 3  # times as long as other pictures may those of images take
 CHUNK_OF_STEPS = 10  # between two movements of the bar
 MEASURED, FEWEST, VALUES = 500, 50, 50_000  # samples that are measured: fewer if they had more values than that
 SLOWER = {"unet": 1, "dit": 3}  # many small products take longer than a few large ones of as many operations
@@ -190,11 +189,11 @@ def watch(run: ImageRun, old: Snapshot) -> None:
                 )
         title, axis = words("charts.loss_title"), words("charts.step")
         loss = charts.loss(now.losses, None, title, axis, "")
-        st.plotly_chart(loss, key="images-loss", config=STILL, alt=words("images.loss_alt"))
+        st.plotly_chart(loss, key="images-loss", config=charts.STILL, alt=words("images.loss_alt"))
         if judged:
             points = [(point.step, point.ratio) for point in now.evaluations]
             sure = charts.judged(points, judge().floor, words("images.sure_title"), axis, words("images.sure_floor"))
-            st.plotly_chart(sure, key="images-sure", config=STILL, alt=words("images.sure_alt"))
+            st.plotly_chart(sure, key="images-sure", config=charts.STILL, alt=words("images.sure_alt"))
 
 
 def train(run: ImageRun, steps: int) -> None:
@@ -206,7 +205,7 @@ def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
     """Three ways down with the network of this run, or with the exact predictor if it has no steps yet; and after how
     many steps. While it trains, the network stays the same one until somebody asks for the newest."""
     each = run.images.x.numel() * PER_NUMBER if run.step == 0 else _seconds(run.experiment, run.images.shape)
-    check(len(THREE_WAYS) * run.experiment.T * SHOWN * each, patience=PATIENCE)
+    check(len(THREE_WAYS) * run.experiment.T * GRID_IMAGES * each, patience=IMAGE_BUDGET)
     if run.step == 0:
         return *exact_ways(run.experiment, run.images), 0
     old = state.session().kept.get("image-ways")
@@ -243,7 +242,7 @@ def forward(experiment: ImageExperiment, images: Images) -> Scene:
 def usual_distances(data: str, n: int, seed: int) -> tuple[float, float]:
     """How far images of the data are, on average, from the mean image, and from the nearest other image."""
     x = load(data, n, seed).x
-    return distances(x, x.mean(0)).mean().item(), closest(x[:CHUNK], x, rank=2)[0].mean().item()
+    return distances(x, x.mean(0)).mean().item(), closest(x[:IMAGES_AT_ONCE], x, rank=2)[0].mean().item()
 
 
 def nearest(experiment: ImageExperiment, images: Images, ways: Scene, made_by: str) -> tuple[Scene, Tensor]:
@@ -270,7 +269,7 @@ def pictures(images: Images, shown: Sequence[tuple[str, Tensor]], side: int = 15
 def spread(images: Images, ways: Scene, shares: Mapping[str, float]) -> None:
     """Pixel by pixel, how much the data differ and how much the samples of each way do: one scale of brightness."""
     ends = {way: panel.trajectory.end for way, panel in zip(THREE_WAYS, ways.panels, strict=True)}
-    maps = differences({"data": images.x[: 4 * CHUNK]} | ends)
+    maps = differences({"data": images.x[: 4 * IMAGES_AT_ONCE]} | ends)
     names = {way: f"{words(f'names.{way}')} · {share:.1%}" for way, share in shares.items()}
     names["data"] = words("images.data")
     enlarged([(names[name], one) for name, one in maps.items()], side=150)
@@ -302,7 +301,7 @@ def measured(run: ImageRun) -> None:
             st.caption(words("images.seen_before"))
         title = words("images.counts_title", kinds=sum(count > 0 for count in verdict.counts))
         alt = words("images.counts_alt", counts=", ".join(str(count) for count in verdict.counts))
-        st.plotly_chart(digit_counts(verdict.counts, title), key="images-counts", config=STILL, alt=alt)
+        st.plotly_chart(digit_counts(verdict.counts, title), key="images-counts", config=charts.STILL, alt=alt)
 
 
 def _measure(run: ImageRun, n: int) -> Measured:
@@ -326,9 +325,9 @@ def histogram(experiment: ImageExperiment, images: Images) -> None:
     """All pixels at a time t, beside the normal curve."""
     schedule = experiment.noise_schedule()
     t = st.slider(words("images.time"), 0, experiment.T, experiment.T // 2, key=f"images-t-{experiment.T}")
-    x0 = images.x[:CHUNK]
+    x0 = images.x[:IMAGES_AT_ONCE]
     x = schedule.noised(x0, torch.randn(x0.shape, generator=experiment.generator(4)), t)
     title = words("images.pixels_title", t=t, left=f"{schedule.alpha_bar[t].sqrt():.3f}")
     names = words("images.pixels"), words("images.normal")
     figure = charts.pixels(x, title, words("images.value"), names)
-    st.plotly_chart(figure, key="images-pixels", config=STILL, alt=words("images.pixels_alt", t=t))
+    st.plotly_chart(figure, key="images-pixels", config=charts.STILL, alt=words("images.pixels_alt", t=t))

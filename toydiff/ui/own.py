@@ -17,7 +17,7 @@ from torch import Tensor
 from toydiff.data import files, silhouettes, user_data
 from toydiff.data.points import MAX_POINTS, MIN_POINTS, standardized
 from toydiff.data.silhouettes import JOINER, Silhouette
-from toydiff.data.tables import MAX_BYTES, Table
+from toydiff.data.tables import MAX_FILE_BYTES, Table
 from toydiff.data.user_data import UserDataset
 from toydiff.diffusion import trajectory
 from toydiff.diffusion.schedules import cosine
@@ -36,11 +36,11 @@ from toydiff.ui.player import player
 from toydiff.ui.rendering import made
 from toydiff.ui.runs import cached_in_session
 
-INK: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
-FEW = 200  # points: with fewer, one hardly sees what the samples should look like
-USUAL = 3000  # points of a silhouette or a word
+INK_MODES: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
+MIN_SEEN_POINTS = 200  # points: with fewer, one hardly sees what the samples should look like
+SHAPE_POINTS = 3000  # points of a silhouette or a word
 LONGEST_NAME = 40  # characters
-PARTICLES, STEPS = 1000, 40  # of the preview
+PARTICLES, PREVIEW_STEPS = 1000, 40  # of the preview
 
 
 class Cloud(NamedTuple):
@@ -52,8 +52,8 @@ class Cloud(NamedTuple):
 
 
 def choose() -> str:
-    """One of WAYS."""
-    names = {way: words(f"own.{way}") for way in WAYS}
+    """One of INPUT_WAYS."""
+    names = {way: words(f"own.{way}") for way in INPUT_WAYS}
     return st.segmented_control(
         words("own.way"),
         names,
@@ -85,7 +85,9 @@ def drawn() -> Cloud | None:
 def from_file() -> Cloud | None:
     """What a file holds, read once; None while there is none."""
     # of any kind: what cannot be used gets a sentence of ours
-    file = st.file_uploader(words("own.bring"), key="own-file", max_upload_size=MAX_BYTES // 10**6, on_change=_forget)
+    file = st.file_uploader(
+        words("own.bring"), key="own-file", max_upload_size=MAX_FILE_BYTES // 10**6, on_change=_forget
+    )
     if file is None:
         st.caption(words("bring.limits", **files.limits()))
         return None
@@ -122,14 +124,14 @@ def _of_table(table: Table, file: str) -> Cloud:
 def _of_picture(picture: Silhouette, file: str) -> Cloud:
     """Points on its ink."""
     n = _count(f"own-n-{file}")
-    names = {ink: words(f"own.{ink}") for ink in INK}
+    names = {ink: words(f"own.{ink}") for ink in INK_MODES}
     ink = st.radio(words("own.ink"), names, key=f"own-ink-{file}", horizontal=True, format_func=names.__getitem__)
-    x = cached_in_session("own-points", (file, n, ink), lambda: made(picture.cloud, n, invert=INK[ink]))
+    x = cached_in_session("own-points", (file, n, ink), lambda: made(picture.cloud, n, invert=INK_MODES[ink]))
     return Cloud(picture.name, x)
 
 
 def _count(key: str) -> int:
-    return st.slider(words("own.n"), 100, MAX_POINTS, USUAL, 100, key=key)
+    return st.slider(words("own.n"), 100, MAX_POINTS, SHAPE_POINTS, 100, key=key)
 
 
 def _forget() -> None:
@@ -159,7 +161,7 @@ def offer(cloud: Cloud, way: str) -> UserDataset:
             with suppress(StreamlitAPIException):  # a page that runs without app.py has no neighbours
                 st.switch_page("pages/train.py")
             st.rerun()
-    notes = [*cloud.notes, *([words("own.more", few=FEW)] if len(cloud.x) < FEW else [])]
+    notes = [*cloud.notes, *([words("own.more", few=MIN_SEEN_POINTS)] if len(cloud.x) < MIN_SEEN_POINTS else [])]
     if notes:
         st.caption("\n\n".join(notes))
     return one
@@ -171,7 +173,7 @@ def preview(title: str, x: Tensor, key: object) -> None:
     def make() -> Scene:
         generator = torch.Generator().manual_seed(0)
         some = x[torch.randperm(len(x), generator=generator)]
-        run = Trajectory.collect(trajectory.jump(some[:PARTICLES], cosine(STEPS), generator))
+        run = Trajectory.collect(trajectory.jump(some[:PARTICLES], cosine(PREVIEW_STEPS), generator))
         note = words("own.note", points=f"{len(x):,}")
         return Scene((Panel(title, words("formulas.jump"), run, (note,)),), some[:GHOST])
 
@@ -218,8 +220,10 @@ def _packed(run: Run | None, experiment: Experiment) -> bytes:
 @st.dialog(words("own.open"))
 def open_lesson() -> None:
     """A file with a lesson: it takes the place of what this session looks at. What cannot be used changes nothing."""
-    st.markdown(words("own.open_about", megabytes=pictures.MEGABYTES))
-    file = st.file_uploader(words("own.lesson"), "safetensors", key="own-lesson", max_upload_size=pictures.MEGABYTES)
+    st.markdown(words("own.open_about", megabytes=pictures.UPLOAD_MEGABYTES))
+    file = st.file_uploader(
+        words("own.lesson"), "safetensors", key="own-lesson", max_upload_size=pictures.UPLOAD_MEGABYTES
+    )
     if file is None:
         return
     try:
@@ -255,4 +259,4 @@ def say_what_was_opened() -> None:
     page.link_to(name, words(f"nav.{name}"))
 
 
-WAYS: dict[str, Callable[[], Cloud | None]] = {"draw": drawn, "file": from_file, "text": typed}
+INPUT_WAYS: dict[str, Callable[[], Cloud | None]] = {"draw": drawn, "file": from_file, "text": typed}

@@ -34,7 +34,7 @@ PAGES = {
     "own": ":material/draw:",
 }
 UNREAD = 20.0  # seconds in which nobody has read what was wrong with a link: a slow browser takes some of them
-CHUNK = 500  # training steps between two movements of the bar
+PROGRESS_STEPS = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
 
 
@@ -177,7 +177,7 @@ def network(experiment: Experiment) -> tuple[Model, int] | None:
         st.info(prose("reverse", "linked-network" if experiment.trained else "no-network", steps=f"{steps:,}"))
         label, may = words("reverse.train", steps=f"{steps:,}"), say_if_not_allowed()
         if st.button(label, type="primary", key="train-now", disabled=not may):
-            train_now(state.fresh_run(), steps, CHUNK)
+            train_now(state.fresh_run(), steps, PROGRESS_STEPS)
             st.rerun()
     return trained
 

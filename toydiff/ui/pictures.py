@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from toydiff.data import user_data
-from toydiff.data.pictures import MAX_BYTES, MAX_PICTURES, MAX_PIXELS, SUFFIXES, Pictures, Skipped, Source, read
+from toydiff.data.pictures import MAX_PICTURES, MAX_PIXELS, MAX_ZIP_BYTES, SUFFIXES, Pictures, Skipped, Source, read
 from toydiff.experiments import checkpoint
 from toydiff.experiments.checkpoint import Checkpoint
 from toydiff.experiments.image_experiment import ImageExperiment
@@ -24,10 +24,10 @@ from toydiff.ui.rendering import made
 from toydiff.ui.runs import cached_in_session
 from toydiff.ui.still import enlarged
 
-SIDES = (8, 16, 32)
+PICTURE_SIDES = (8, 16, 32)
 PREVIEW = 24  # squares that are shown before they are used
 LISTED = 50  # files that are named with what was wrong
-MEGABYTES = MAX_BYTES // 10**6  # of all that is brought along at once
+UPLOAD_MEGABYTES = MAX_ZIP_BYTES // 10**6  # of all that is brought along at once
 
 
 def offer(run: ImageRun) -> None:
@@ -49,13 +49,13 @@ def _forget() -> None:
 @st.dialog(words("images.bring"), width="medium", on_dismiss=_forget)
 def own_pictures() -> None:
     """Files, what becomes of them, and the button that uses them. Until then nothing changes."""
-    limits = {"most": f"{MAX_PICTURES:,}", "millions": MAX_PIXELS // 10**6, "megabytes": MEGABYTES}
+    limits = {"most": f"{MAX_PICTURES:,}", "millions": MAX_PIXELS // 10**6, "megabytes": UPLOAD_MEGABYTES}
     st.markdown(words("images.bring_about", **limits))
     kinds = [*(suffix.removeprefix(".") for suffix in sorted(SUFFIXES)), "zip"]
     files = st.file_uploader(
-        words("images.files"), kinds, accept_multiple_files=True, key="images-files", max_upload_size=MEGABYTES
+        words("images.files"), kinds, accept_multiple_files=True, key="images-files", max_upload_size=UPLOAD_MEGABYTES
     )
-    names = {side: f"{side} × {side}" for side in SIDES}
+    names = {side: f"{side} × {side}" for side in PICTURE_SIDES}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         side = st.radio(
             words("images.side"), names, index=1, key="images-side", horizontal=True, format_func=names.__getitem__
@@ -115,8 +115,8 @@ def _list(skipped: Sequence[Skipped]) -> None:
 @st.dialog(words("images.open"))
 def open_network() -> None:
     """A file with a network: it takes the place of what the page shows. What cannot be used changes nothing."""
-    st.markdown(words("images.open_about", megabytes=MEGABYTES))
-    file = st.file_uploader(words("images.file"), "safetensors", key="images-file", max_upload_size=MEGABYTES)
+    st.markdown(words("images.open_about", megabytes=UPLOAD_MEGABYTES))
+    file = st.file_uploader(words("images.file"), "safetensors", key="images-file", max_upload_size=UPLOAD_MEGABYTES)
     if file is None:
         return
     try:

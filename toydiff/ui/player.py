@@ -13,7 +13,7 @@ from toydiff.components.player.packing import pack
 from toydiff.draw.scene import Density, Scene
 from toydiff.text import words
 
-LABELS = (
+PLAYER_LABELS = (
     *("player", "play", "pause", "back", "forward", "frame", "speed"),
     *("trails", "guess", "anatomy", "loop", "model", "noise", "enlarge", "shrink"),
     *("kinds", "equal", "particles", "density", "hint", "inspect", "vector", "angle", "ratio"),
@@ -65,7 +65,7 @@ def player(
     layers = {layer: layer in asked for layer in offered}
     if contours is not None and layers["density"]:
         scene = replace(scene, density=contours())
-    labels = {name: words(f"player.{name}") for name in LABELS} | {"clock": words(f"player.clock_{scene.clock}")}
+    labels = {name: words(f"player.{name}") for name in PLAYER_LABELS} | {"clock": words(f"player.clock_{scene.clock}")}
     if not scene.framed:
         labels["player"] = words("player.player_of_images")
     data = pack(

@@ -10,7 +10,7 @@ from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
 from toydiff.experiments.experiment import Experiment
-from toydiff.server.live import SAMPLES, Race
+from toydiff.server.live import MEASURED_SAMPLES, Race
 from toydiff.server.snapshots import RaceSnapshot, times
 from toydiff.text import words
 from toydiff.ui import page, state
@@ -90,7 +90,7 @@ def _scene(race: Race, now: RaceSnapshot, names: tuple[str, str]) -> Scene:
 
 def _numbers(now: RaceSnapshot, names: tuple[str, str]) -> None:
     """The same three numbers of both, each above its picture."""
-    samples = f"{SAMPLES:,}"
+    samples = f"{MEASURED_SAMPLES:,}"
     for column, name, lane, colour in zip(st.columns(2), names, now.lanes, charts.LANES, strict=True):
         newest = lane.evaluations[-1]
         with column, st.container(gap="xxsmall"):
@@ -127,6 +127,6 @@ def _charts(key: str, race: Race, now: RaceSnapshot, names: tuple[str, str]) -> 
         st.plotly_chart(
             charts.race(lanes, goals, title, axis, goal_name),
             key=f"{key}-{name}",
-            config={"displayModeBar": False},
+            config=charts.STILL,
             alt=words(f"race.{name}_alt", names=", ".join(names)),
         )

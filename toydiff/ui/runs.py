@@ -24,7 +24,7 @@ from toydiff.ui.rendering import made, shared, wait_in_place
 
 Made = TypeVar("Made")
 
-PLACES = 1_600_000  # of particles, in all frames of all panels of a film: 24 bytes each
+MAX_PLACES = 1_600_000  # of particles, in all frames of all panels of a film: 24 bytes each
 NETWORKS = 2  # that are shown beside the exact field, at most
 
 
@@ -32,13 +32,13 @@ def check(seconds: float, places: int = 0, *, patience: int = 1, particles: int 
     """Where a picture asks for more work or more room than this server gives one, the page ends here: with a sentence,
     and if fewer of its particles are a way out, a button. patience: how many times the usual work may be."""
     most = patience * limits().seconds
-    share = min(most / max(seconds, 1e-9), PLACES / max(places, 1))
+    share = min(most / max(seconds, 1e-9), MAX_PLACES / max(places, 1))
     if share >= 1:
         return
     if seconds > most:
         st.warning(words("bounds.long", minutes=f"{seconds / 60:.2g}", most=most))
     else:
-        st.warning(words("bounds.large", times=f"{places / PLACES:.2g}"))
+        st.warning(words("bounds.large", times=f"{places / MAX_PLACES:.2g}"))
     if few := int(share * particles):
         st.button(
             words("bounds.fewer", particles=few), on_click=state.change, kwargs={"particles": few}, type="primary"

@@ -28,10 +28,10 @@ from toydiff.ui.room import room
 from toydiff.ui.tab import tab
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
-LOOKS = 10  # at trainings, a second, of all sessions: so many cost a fifth of a core,
-FIELDS = 3  # and so many, each at a new field, the best part of one
+LOOKS_PER_SECOND = 10  # at trainings, a second, of all sessions: so many cost a fifth of a core,
+FIELD_LOOKS_PER_SECOND = 3  # and so many, each at a new field, the best part of one
 IMAGE_RUNS = 3  # trainings on images that a session keeps
-BROUGHT, ROOM = 8, 100_000_000  # sets of data of one's own that a session keeps, and their bytes
+MAX_USER_DATASETS, MAX_USER_BYTES = 8, 100_000_000  # sets of data of one's own that a session keeps, and their bytes
 
 Kind = TypeVar("Kind", Experiment, ImageExperiment)
 
@@ -95,7 +95,9 @@ def use_dataset(one: UserDataset) -> None:
         change_images(data=one.key, n=max(MIN_POINTS, len(one)))
     used = {st.session_state.experiment.dataset, st.session_state.image_experiment.data}
     unused = [key for key in _user_data() if key not in used]
-    while unused and (len(_user_data()) > BROUGHT or sum(held.bytes for held in _user_data().values()) > ROOM):
+    while unused and (
+        len(_user_data()) > MAX_USER_DATASETS or sum(held.bytes for held in _user_data().values()) > MAX_USER_BYTES
+    ):
         del _user_data()[unused.pop(0)]
 
 
@@ -198,7 +200,7 @@ def end_race(key: str) -> None:
         races().pop(key).running = False
 
 
-def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0, looks: int = LOOKS) -> float | None:
+def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0, looks: int = LOOKS_PER_SECOND) -> float | None:
     """Seconds between two looks at a training, longer where many train at once; None where nothing moves."""
     return seconds * max(1.0, live.load().running / looks) if now.moving else None
 

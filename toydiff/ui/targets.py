@@ -13,6 +13,7 @@ from toydiff.diffusion.bound import kl, posterior, student
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.samplers import SAMPLERS
 from toydiff.diffusion.walks import Walks
+from toydiff.draw import charts
 from toydiff.draw import targets as drawn
 from toydiff.draw.scene import Scene
 from toydiff.draw.targets import bound_chart, step_chart
@@ -23,8 +24,7 @@ from toydiff.ui.rendering import made, shared
 from toydiff.ui.runs import cached_in_session, network
 
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
-CROWD = 500  # particles of whose KL the mean is shown
-STILL = {"displayModeBar": False}  # charts without a toolbar
+KL_PARTICLES = 500  # particles of whose KL the mean is shown
 
 
 def take_picked(key: str) -> None:
@@ -82,7 +82,7 @@ def one_step(experiment: Experiment, models: Mapping[str, Model], sampler: str) 
     x0, x = _particle(experiment, number, t)
     truth = posterior(schedule, x0, x, t)
     students = {name: student(model, schedule, sigma, x, t) for name, model in models.items()}
-    many = _particle(experiment, 0, t, CROWD)
+    many = _particle(experiment, 0, t, KL_PARTICLES)
     truths = posterior(schedule, *many, t)
     means = [kl(truths, student(model, schedule, sigma, many[1], t)).mean() for model in models.values()]
     numbers.table(
@@ -91,12 +91,12 @@ def one_step(experiment: Experiment, models: Mapping[str, Model], sampler: str) 
             words("target.distance"): [f"{(p.mean - truth.mean).norm():.3g}" for p in students.values()],
             words("target.radius"): [f"{p.var.sqrt():.3g}" for p in students.values()],
             words("target.nats"): [f"{kl(truth, p).item():.3g}" for p in students.values()],
-            words("target.nats_mean", n=CROWD): [f"{nats:.3g}" for nats in means],
+            words("target.nats_mean", n=KL_PARTICLES): [f"{nats:.3g}" for nats in means],
         },
         hide_index=True,
     )
     alt = words("target.step_alt", t=t)
-    picture.plotly_chart(step_chart(truth, students, x0, x), key="step", config=STILL, alt=alt)
+    picture.plotly_chart(step_chart(truth, students, x0, x), key="step", config=charts.STILL, alt=alt)
 
 
 def _particle(experiment: Experiment, number: int, t: int, n: int = 1) -> tuple[Tensor, Tensor]:
@@ -122,7 +122,7 @@ def show_bounds(terms: Mapping[str, Tensor]) -> None:
     """The terms as a table, and those of the steps over t."""
     picture, numbers = st.columns([3, 2], vertical_alignment="center")
     alt = words("target.bound_alt", names=", ".join(terms))
-    picture.plotly_chart(bound_chart(terms), key="bounds", config=STILL, alt=alt)
+    picture.plotly_chart(bound_chart(terms), key="bounds", config=charts.STILL, alt=alt)
     parts = {"start": slice(-1, None), "steps": slice(1, -1), "first": slice(0, 1), "all": slice(None)}
     rows = {words("target.term"): [words(f"target.{part}") for part in parts]}
     for name, nats in terms.items():

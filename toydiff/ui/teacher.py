@@ -28,9 +28,9 @@ from toydiff.ui.room import room
 
 PARAMETER = "teacher"  # of an address that carries the word
 DELAY = 0.5  # seconds that every answer to a word takes
-ATTEMPTS, MINUTE = 3, 60.0  # wrong words of one session in so many seconds
+MAX_WRONG_WORDS, MINUTE = 3, 60.0  # wrong words of one session in so many seconds
 REFRESH = 2.0  # seconds
-LONGEST = 200  # characters of a word
+MAX_WORD_LENGTH = 200  # characters of a word
 
 _paused: WeakSet[Training] = WeakSet()  # by the teacher: they go on together
 _lock = threading.Lock()
@@ -64,7 +64,7 @@ def ask() -> None:
     if problem := st.session_state.pop("teacher-problem", None):
         st.error(problem)
     with st.form("teacher-word", clear_on_submit=True, width=420):
-        word = st.text_input(words("teacher.word"), type="password", autocomplete="off", max_chars=LONGEST)
+        word = st.text_input(words("teacher.word"), type="password", autocomplete="off", max_chars=MAX_WORD_LENGTH)
         if st.form_submit_button(words("teacher.enter"), type="primary"):
             _try(word)
             st.rerun()
@@ -76,7 +76,7 @@ def _try(word: str) -> None:
         return
     now = time.monotonic()
     wrong = [at for at in st.session_state.get("teacher-wrong", []) if now - at < MINUTE]
-    if len(wrong) >= ATTEMPTS:
+    if len(wrong) >= MAX_WRONG_WORDS:
         st.session_state["teacher-problem"] = words("teacher.later")
         return
     time.sleep(DELAY)

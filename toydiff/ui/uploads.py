@@ -5,11 +5,11 @@ from __future__ import annotations
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
-MOST = 220_000_000  # bytes of one tab: more than is read of one upload, of one file or of many
+MAX_UPLOADED_BYTES = 220_000_000  # bytes of one tab: more than is read of one upload, of one file or of many
 
 
 def forget_old() -> None:
-    """Drop what a tab has sent before its last MOST bytes."""
+    """Drop what a tab has sent before its last MAX_UPLOADED_BYTES bytes."""
     manager = runtime.get_instance().uploaded_file_mgr if runtime.exists() else None
     if isinstance(manager, MemoryUploadedFileManager):
         forget(manager)
@@ -18,7 +18,7 @@ def forget_old() -> None:
 def forget(manager: MemoryUploadedFileManager) -> None:
     """Of each tab."""
     for tab, files in list(manager.file_storage.items()):
-        left = MOST
+        left = MAX_UPLOADED_BYTES
         for name, file in reversed(list(files.items())):
             left -= len(file.data)
             if left < 0:

@@ -18,8 +18,8 @@ from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 from toydiff.ui import page, state, teacher
 
-LONGEST = 200  # characters of an address
-SIDE = 320  # pixels of a code that is not shown in full screen
+MAX_ADDRESS_LENGTH = 200  # characters of an address
+CODE_PIXELS = 320  # pixels of a code that is not shown in full screen
 ADDRESS = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:(?P<port>\d{1,5}))?"
     r"(?P<path>(/[a-z0-9_~-][a-z0-9._~-]*)*)/?",
@@ -73,7 +73,7 @@ def checked(address: str) -> str:
     """The address of a server: http or https, a host, perhaps a port and a path. ValueError, with a sentence, for
     anything else."""
     found = ADDRESS.fullmatch(address.strip().partition("?")[0])
-    if found is None or len(address) > LONGEST or not _is_host(found["host"]):
+    if found is None or len(address) > MAX_ADDRESS_LENGTH or not _is_host(found["host"]):
         raise ValueError(words("teacher.address_wrong"))
     if found["port"] is not None and not 1 <= int(found["port"]) <= 65535:
         raise ValueError(words("teacher.address_wrong"))
@@ -98,7 +98,7 @@ def choices() -> tuple[str, str]:
         label, key = words("teacher.lesson"), "teacher-lesson"
         st.selectbox(label, names, key=key, format_func=shown, on_change=_chosen, args=["lesson"])
         label, key = words("teacher.address"), "teacher-address"
-        st.text_input(label, key=key, max_chars=LONGEST, on_change=_chosen, args=["address"])
+        st.text_input(label, key=key, max_chars=MAX_ADDRESS_LENGTH, on_change=_chosen, args=["address"])
         if _only_here(_host(kept["address"])):
             st.warning(words("teacher.nowhere"))
         elif _only_here(_host(url or "") or "localhost") and kept["address"] == usual_address(url):
@@ -112,7 +112,9 @@ def show_code(link: str) -> None:
     if full_screen():
         st.html(FULL_SCREEN)
     with st.container(key="teacher-code"):
-        st.image(code(link), width="content" if full_screen() else SIDE, alt=words("teacher.code_alt", link=link))
+        st.image(
+            code(link), width="content" if full_screen() else CODE_PIXELS, alt=words("teacher.code_alt", link=link)
+        )
 
 
 def full_screen() -> bool:

@@ -5,10 +5,10 @@ header says where each one starts, and names layers only if there are some:
 
     | length | header, padded with spaces | ghost int16 (N, 2) | x int16 (F, B, 2) | ... | hue uint8 (B,) | ...
 
-Coordinates are whole numbers, UNIT of them to a half-width of the view: half the bytes of float32, and finer than a
-screen can show. Arrows have a unit for each frame, since eps is near 1 at T and hundreds at t = 1; heat and density
-are bytes, 255 at the end of their scale. A panel of images says so by its "shape" (B, H, W, C): its x, x0 and mean are
-bytes too, as the screen shows them.
+Coordinates are whole numbers, PACKED_UNIT of them to a half-width of the view: half the bytes of float32, and finer
+than a screen can show. Arrows have a unit for each frame, since eps is near 1 at T and hundreds at t = 1; heat and
+density are bytes, 255 at the end of their scale. A panel of images says so by its "shape" (B, H, W, C): its x, x0 and
+mean are bytes too, as the screen shows them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from torch import Tensor
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import THEMES
 
-VERSION = 1
-UNIT = 8000  # steps from the middle of the view to its edge
+PACKING_VERSION = 1
+PACKED_UNIT = 8000  # steps from the middle of the view to its edge
 ARROW_UNIT = 32767  # steps to the longest arrow of a frame
-FAR = 4 * UNIT  # where everything further out ends up, and what is not a number: off the picture, and inside int16
+FARTHEST_UNITS = (
+    4 * PACKED_UNIT
+)  # where everything further out ends up, and what is not a number: off the picture, and inside int16
 
 
 def pack(
@@ -55,9 +57,9 @@ def pack(
 
     ghost = scene.data if scene.data.ndim == 2 else torch.zeros(0, 2)
     header: dict[str, Any] = {
-        "version": VERSION,
+        "version": PACKING_VERSION,
         "halfWidth": scene.half_width,
-        "unit": scene.half_width / UNIT,
+        "unit": scene.half_width / PACKED_UNIT,
         "clock": scene.clock,
         "stamp": scene.stamp,
         "ticks": scene.ticks[:frames],
@@ -92,9 +94,14 @@ def pack(
 
 
 def quantised(positions: Tensor, half_width: float) -> np.ndarray:
-    """Coordinates as int16, UNIT to a half-width. What is not a number, or far out, is put at FAR."""
-    scaled = np.asarray(positions.detach(), dtype=np.float64) * (UNIT / half_width)
-    return np.nan_to_num(scaled, nan=FAR, posinf=FAR, neginf=-FAR).clip(-FAR, FAR).round().astype("<i2")
+    """Coordinates as int16, PACKED_UNIT to a half-width. What is not a number, or far out, is put at FARTHEST_UNITS."""
+    scaled = np.asarray(positions.detach(), dtype=np.float64) * (PACKED_UNIT / half_width)
+    return (
+        np.nan_to_num(scaled, nan=FARTHEST_UNITS, posinf=FARTHEST_UNITS, neginf=-FARTHEST_UNITS)
+        .clip(-FARTHEST_UNITS, FARTHEST_UNITS)
+        .round()
+        .astype("<i2")
+    )
 
 
 def _shape(panel: Panel, particles: int) -> dict[str, Any]:
