@@ -1,4 +1,4 @@
-"""The teacher's view: who is here and what they train, a button that pauses everybody, and the way in for students."""
+"""The teacher's view: who is here, what they train, a button that pauses all of it, and the way in for students."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from toydiff.ui import page, teacher, way_in
 
 experiment = page.begin("teacher")
 
-# Without a word for it nobody gets the view; with one, whoever has the word.
+# If the server has no teacher's word, there is no view. If it has one, the word opens it.
 if not teacher.offered():
     st.info(prose("teacher", "off", least=SHORTEST))
     st.stop()

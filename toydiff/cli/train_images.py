@@ -44,7 +44,7 @@ class Processes:
         device = torch.device(name) if name else usual_device()
         if device.type == "mps" and self.count > 1 and not name:  # processes cannot meet on it
             device = torch.device("cpu")
-        # all of them stop for it, number 0 too, or nobody would say why
+        # all processes stop together, so that number 0 can say why
         if device.type == "cuda" and not (torch.cuda.is_available() and self.here <= torch.cuda.device_count()):
             raise ValueError(words("cli.no_gpu", count=torch.cuda.device_count()))
         if device.type == "mps" and (self.count > 1 or not torch.backends.mps.is_available()):
@@ -228,7 +228,7 @@ def leave(status: int) -> None:
 
 
 def bar(what: str, done: int, total: int) -> None:
-    """A bar, redrawn in place, where somebody is watching."""
+    """A bar, redrawn in place, if the output is a terminal."""
     if sys.stderr.isatty():
         end = "\n" if done == total else ""
         print(f"\r{what} {'█' * (30 * done // total):30} {done:,} / {total:,}", end=end, file=sys.stderr, flush=True)

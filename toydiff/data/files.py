@@ -1,5 +1,5 @@
-"""A file that somebody brings becomes a table or a silhouette, both of which become points. What it is, its content
-says; its name only helps where the content does not."""
+"""A user's file becomes a table or a silhouette, and both become points. Its content decides which; its name is used
+only if the content does not tell."""
 
 from __future__ import annotations
 

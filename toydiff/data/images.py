@@ -67,7 +67,7 @@ class Images:
 
 
 def pixels(x: Tensor, mean: float, scale: float) -> np.ndarray:
-    """`Images.pixels`, for whoever has no need of the images."""
+    """`Images.pixels`, without the images."""
     brightness = (x.detach().cpu().float() * scale + mean).nan_to_num(0.0).clamp(0, 1)
     return (brightness * 255).round().byte().movedim(-3, -1).squeeze(-1).numpy()
 

@@ -1,4 +1,4 @@
-"""Points from somebody's own table: text (CSV, TSV and the like) or NumPy's NPY and NPZ. How large a table would be is
+"""Points from a user's table: text (CSV, TSV and the like) or NumPy's NPY and NPZ. How large a table would be is
 looked at before it is read, and nothing is unpickled, written or run."""
 
 from __future__ import annotations

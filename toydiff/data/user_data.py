@@ -1,4 +1,4 @@
-"""Data that somebody brought along, found under a key made of its content for as long as somebody holds it.
+"""Data sets of users. Each is found by a key made of its content, for as long as some object holds it.
 
 The key stands where the name of a built-in set stands, in settings and links: equal keys mean equal data.
 """
@@ -51,7 +51,7 @@ class UserDataset:
 
 
 class DatasetNotFound(ValueError):  # noqa: N818
-    """Nobody on this server holds that data any more, or it never was here."""
+    """No object on this server holds the data set, or it never was here."""
 
 
 _held: WeakValueDictionary[str, UserDataset] = WeakValueDictionary()
@@ -59,7 +59,7 @@ _lock = Lock()
 
 
 def keep(name: str, data: Tensor | Images) -> UserDataset:
-    """The data under its key. It can be found as long as somebody keeps what this returns."""
+    """Register a data set. It can be found as long as the returned object is held."""
     name = shown(name)
     x, scale = (data, "") if isinstance(data, Tensor) else (data.x, f"{data.mean} {data.scale}")
     content = hashlib.blake2b(f"{name} {list(x.shape)} {scale} ".encode(errors="replace"), digest_size=8)

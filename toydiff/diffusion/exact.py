@@ -14,8 +14,8 @@ from toydiff.diffusion.schedules import Schedule
 
 Model = Callable[[Tensor, Tensor], Tensor]  # eps_theta(x: (B, *shape), t: (B,) long) -> (B, *shape)
 
-FLOAT32 = 1000  # |p|^2 a / (1 - a) up to which float32, in a third of the time, errs by some 1e-4 of eps, at worst 1e-3
-WIDTH = 16  # of the rows that are multiplied, or more times that: zeros after the first three make it a third faster
+FLOAT32 = 1000  # largest |p|^2 a / (1 - a) for float32: 3 times as fast, errs by about 1e-4 of eps, at worst 1e-3
+WIDTH = 16  # pad columns to a multiple of this: about 30 % faster
 
 
 def cloud(points: Tensor, schedule: Schedule) -> Model:
@@ -24,7 +24,7 @@ def cloud(points: Tensor, schedule: Schedule) -> Model:
     By Bayes with eq. 4, x_t came from data point p with probability softmax(-|x_t - sqrt(a) p|^2 / (2 (1 - a))),
     a = alpha_bar_t. The best guess at x_0 is the mean under it; eq. 15 turns it into eps.
     """
-    return partial(_eps, _Cloud.of(points), schedule)  # which, other than a closure, can be sent to another process
+    return partial(_eps, _Cloud.of(points), schedule)  # a partial, because closures cannot be pickled
 
 
 class _Cloud(NamedTuple):

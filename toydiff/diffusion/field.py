@@ -74,7 +74,7 @@ def mass_inside(pictures: Tensor) -> Tensor:
 
 
 class Probe:
-    """Measures predictors against the exact one where it matters: at points x_t ~ q(x_t), the same for everybody."""
+    """Measures predictors against the exact one where it matters: at points x_t ~ q(x_t), the same for all."""
 
     def __init__(self, exact: Model, schedule: Schedule, data: Tensor, times: Tensor, n: int = 200) -> None:
         generator = torch.Generator().manual_seed(0)

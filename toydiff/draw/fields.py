@@ -129,8 +129,8 @@ def field_scene(truth: Truth, networks: Sequence[Answers], made_by: str) -> tupl
 def _difference(truth: Truth, network: Panel) -> Panel:
     assert network.arrows is not None
     heat = (network.arrows - truth.arrows).norm(dim=2).reshape(-1, ARROWS, ARROWS)
-    nobody = torch.full((1, 1, 1), torch.nan).expand_as(network.trajectory.x)
-    empty = Trajectory(network.trajectory.t, nobody, nobody, nobody)
+    nothing = torch.full((1, 1, 1), torch.nan).expand_as(network.trajectory.x)
+    empty = Trajectory(network.trajectory.t, nothing, nothing, nothing)
     return Panel(words("field.difference"), words("formulas.difference"), empty, network.notes, heat=heat)
 
 

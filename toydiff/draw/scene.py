@@ -80,7 +80,7 @@ class Scene:
         return self.panels[0].trajectory.t.tolist()
 
     def shown(self, images: Tensor) -> np.ndarray:
-        """Images (..., C, H, W) as bytes (..., H, W, C). ValueError if nobody said what they look like."""
+        """Images (..., C, H, W) as bytes (..., H, W, C). ValueError if the scene does not say how they look."""
         if self.pixels is None:
             raise ValueError("a scene with images needs to know their `pixels`")
         *many, C, H, W = images.shape

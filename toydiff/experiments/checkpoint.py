@@ -33,7 +33,7 @@ from toydiff.text import words
 Lesson = Experiment | ImageExperiment
 
 FILE_VERSION = 2
-DATA = "data"  # the tensor of somebody's own
+DATA = "data"  # the tensor of a user's data set
 KINDS: dict[str, type[Lesson]] = {"points": Experiment, "images": ImageExperiment}
 FARTHEST = 1e4  # data has variance 1: what lies farther out is no data
 MEMORY = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
@@ -46,7 +46,7 @@ class Checkpoint:
     experiment: Lesson
     shape: tuple[int, ...]  # of what was trained: (2,), or (C, H, W)
     state: dict[str, Any] | None  # of a Trainer; None: nothing was trained
-    data: UserDataset | None  # somebody's own; the experiment finds it for as long as this, or a copy of it, is held
+    data: UserDataset | None  # the user's data set; the experiment finds it as long as this object is held
 
     def trainer(self, images: Images | None = None, device: torch.device | str = "cpu", **options: bool) -> Trainer:
         """The training, ready to go on; arguments as for `ImageExperiment.trainer`, for images only."""
@@ -90,7 +90,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def pack(trainer: Trainer | None, experiment: Lesson) -> bytes:
-    """The content of the file; without a trainer, of a lesson in which nothing was trained. Somebody's own data is in
+    """The content of the file; without a trainer, of a lesson in which nothing was trained. A user's data set is in
     it too. DatasetNotFound if that is not here."""
     key = getattr(experiment, experiment.user_field)
     data = user_data.find(key) if user_data.is_key(key) else None
@@ -198,11 +198,11 @@ def _model(experiment: Lesson, shape: tuple[int, ...]) -> nn.Module:
 
 
 def _data(x: Tensor | None, experiment: Lesson, header: dict[str, Any] | None) -> UserDataset | None:
-    """Somebody's own data, if the experiment is about such. ValueError if that is missing, or is none."""
+    """The user's data set, if the experiment names one. ValueError if it is missing or no data."""
     key = getattr(experiment, experiment.user_field)
     if not user_data.is_key(key):
         if x is not None:
-            raise ValueError("data that nobody asked for")
+            raise ValueError("data that the experiment does not name")
         return None
     if x is None or header is None:  # made before files held it, and good if the data is here
         return user_data.find(key)

@@ -59,7 +59,7 @@ class ImageExperiment(Settings):
         return user_data.find(self.data) if user_data.is_key(self.data) else IMAGES[self.data]
 
     def images(self) -> Images:
-        """The data. ValueError, with a sentence, if it has to be downloaded and cannot be, or is somebody's own and
+        """The data. ValueError, with a sentence, if it has to be downloaded and cannot be, or is a user's and
         not here."""
         return self._set(self.n, self.seed)
 

@@ -3,10 +3,9 @@
 The app stays prompt meanwhile. Two people who ask for the same picture wait for one job and both get its result. While
 no worker is up yet, the page that asks makes the picture itself.
 
-A generator is a long job, for example reading somebody's own pictures one by one. It yields how much is done, and can
+A generator is a long job, for example reading a user's pictures one by one. It yields how much is done, and can
 be interrupted there: the worker then makes another picture, if one waits, but leaves a seventh of its time to the long
-job. So nobody who moves a slider waits for all pictures of somebody else, and in a busy class those are read all the
-same.
+job. So one student's slider does not wait for all pictures of another one, and in a busy class those are read too.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def main() -> None:
     """Answer ("paint", _, request, make, datasets) with ("answer", request, picture, error), until the app is gone;
     before that, now and then, with ("share", request, how much is done).
 
-    make: a function without arguments, packed. datasets: data of somebody's own that it needs.
+    make: a function without arguments, packed. datasets: the users' data sets that it needs.
     """
     source, stream = child_main.begin(RENDER_NICE)
     torch.set_flush_denormal(True)  # weights below 1e-38 change no picture, and cost a tenth of the time
@@ -85,7 +85,7 @@ def main() -> None:
         picture, error = painted(make, tell)
         try:
             out.send("answer", request, picture, error)
-        except Exception:  # it cannot be sent, or nobody reads any more
+        except Exception:  # it cannot be sent, or the app has ended
             logging.getLogger(__name__).exception("a picture could not be sent")
             out.send("answer", request, None, Failed(words("studio.failed")))
         del make, datasets, picture, error

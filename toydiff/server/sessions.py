@@ -130,8 +130,8 @@ class Room:
     def present(self) -> list[Session]:
         """All sessions whose tabs are connected, in the order in which they came."""
         with self._lock:
-            everybody = dict.fromkeys(self._sessions.values())  # each once, although it may have two keys
-            return [session for session in everybody if self._connected(session.visit)]
+            each = dict.fromkeys(self._sessions.values())  # each once, although it may have two keys
+            return [session for session in each if self._connected(session.visit)]
 
     def full(self, session: Session) -> bool:
         """Whether `limits.visitors` tabs were here before this one."""

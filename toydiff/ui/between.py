@@ -36,7 +36,7 @@ COUNTED_STARTS = {"digits": 200}  # start noises whose images are counted, where
 MOONS = 100
 SAME = 100  # runs from one start noise
 JUDGE_TOLERANCE = 0.05  # of the judge's sureness: less is no difference worth a sentence
-INVISIBLE_ERROR = 0.0001  # an error of pixels below which nobody sees any
+INVISIBLE_ERROR = 0.0001  # error of pixels that is too small to see
 RUNS = 400  # all that a visit asks for, about: start noises, ends, both ways between them, dice
 
 Given = ParamSpec("Given")
@@ -71,7 +71,7 @@ class Ends(NamedTuple):
 
 
 def predictor(run: ImageRun) -> Predictor:
-    """The network of lesson 7 if it has learned anything, the same one until somebody asks for the newest; else the
+    """The network of lesson 7 if it has learned anything, the same one until the newest is asked for; else the
     exact predictor. With a sentence that says which, and a button that trains."""
     experiment, images = run.experiment, run.images
     if run.diverged_at is not None:
@@ -116,7 +116,7 @@ def cached(
     *arguments: Given.args,
     **named: Given.kwargs,
 ) -> Made:
-    """What `make` makes of its arguments, for what somebody has chosen. With the exact predictor once for everybody,
+    """What `make` makes of its arguments, for what was chosen. With the exact predictor once for all sessions,
     with a network once for its session."""
     if who.steps == 0:
         return cached_under((make, who.experiment, chosen), make, *arguments, **named)
@@ -131,7 +131,7 @@ def starts(who: Predictor) -> tuple[Scene, Tensor]:
 
 
 def ends(who: Predictor, noises: Tensor, shown: Chosen) -> Ends:
-    """Two start noises as somebody chose them: of `noises` (n, C, H, W) by their numbers or by the ring in the film; or
+    """Two start noises as they were chosen: of `noises` (n, C, H, W) by their numbers or by the ring in the film; or
     those of two images."""
     names = {"noise": words("between.noises"), "real": words("between.moons" if who.moons else "between.images")}
     usual = "real" if who.moons else "noise"

@@ -1,4 +1,4 @@
-"""The canvas: somebody draws a point cloud, with mouse, pen or finger. It is drawn in the browser, not here."""
+"""The canvas as a Streamlit component."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _component = st.components.v2.component("toydiff_canvas", **component("canvas").
 def canvas(*, key: str, initial: np.ndarray | None = None, most: int = 10_000) -> Drawing:
     """Show the canvas; returns what is on it after the last stroke. Points beyond `most` are not drawn.
 
-    initial: (N, 2) in [-1, 1], what is on the canvas until somebody draws; after that it changes nothing. A canvas
+    initial: (N, 2) in [-1, 1], what is on the canvas until the first stroke; after that it changes nothing. A canvas
     forgets when its page is left: keep `points` and pass them here, and the drawing is there again.
     ValueError if `initial` is no such array, or has more than `most` points.
     """

@@ -73,7 +73,7 @@ def training_buttons(
 ) -> None:
     """Start or pause, one step, reset; and a sentence for what went wrong on the server.
 
-    find: this session's training; where that is None, whoever starts it gets a `fresh` one. now: what is known of it.
+    find: this session's training; if it is None, a start makes a `fresh` one. now: what is known of it.
     reset: where that is not a fresh one. key: what the keys of the buttons begin with. A click is seen to before the
     page runs, which would run twice otherwise.
     """
@@ -85,7 +85,7 @@ def training_buttons(
         if now.problem is not None:
             st.error(now.problem.sentence)
         if now.moving and not running:
-            training.pause(0)  # whoever stopped it may have gone before there was a picture
+            training.pause(0)  # the run that stopped it may have ended before the evaluation
         if now.lost is not None:
             st.warning(words("live.lost", steps=f"{now.lost:,}"))
     with st.container(horizontal=True):
@@ -142,7 +142,7 @@ def do(what: Callable[[], object]) -> None:
 
 def train_now(training: Run | ImageRun, steps: int, chunk: int, *, pictures: bool = True) -> None:
     """So many steps more while the page waits, with a bar that moves every `chunk` steps. If that goes wrong: a
-    sentence that stays until somebody closes it. pictures: one of each moment of the bar, or only of the last."""
+    sentence that stays until it is closed. pictures: one of each moment of the bar, or only of the last."""
     state.only(training)
     bar, first = st.progress(0.0), training.step
     try:

@@ -21,7 +21,7 @@ from toydiff.ui.rendering import cached_under, exclusive, made, shared
 from toydiff.ui.runs import cached_in_session, check
 
 Made = TypeVar("Made")
-COST_BUDGET = 3  # times as long as a picture may this page take: it shows what it has while it measures
+COST_BUDGET = 3  # times TOYDIFF_SECONDS: this page shows what it has while it measures
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)

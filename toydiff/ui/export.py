@@ -79,7 +79,7 @@ def made_on_demand(file: DownloadFile, make: Callable[[], bytes], *, key: str, o
     runs, and in a class that is sooner than a slow line has fetched it.
 
     A callback notes the click too: the fragment that it belongs to may be gone when its turn comes, if the page was
-    drawn anew. Whoever draws it next makes the file.
+    drawn anew. The next run that draws it makes the file.
     """
     kept, wanted, there = state.session().shown, f"{key}-wanted", f"{key}-made"
     kept[f"{key}-offered"] = of, make

@@ -54,7 +54,7 @@ MENU = (
     "fashion-mnist",
 )  # a link may bring others
 PER_NUMBER, PER_OPERATION = 4e-10, 4e-11  # seconds on one core: of a number in the data, of an operation of a network
-IMAGE_BUDGET = 3  # times as long as other pictures may those of images take
+IMAGE_BUDGET = 3  # times TOYDIFF_SECONDS: pictures of images may take longer
 CHUNK_OF_STEPS = 10  # between two movements of the bar
 MEASURED, FEWEST, VALUES = 500, 50, 50_000  # samples that are measured: fewer if they had more values than that
 SLOWER = {"unet": 1, "dit": 3}  # many small products take longer than a few large ones of as many operations
@@ -203,7 +203,7 @@ def train(run: ImageRun, steps: int) -> None:
 
 def ways(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
     """Three ways down with the network of this run, or with the exact predictor if it has no steps yet; and after how
-    many steps. While it trains, the network stays the same one until somebody asks for the newest."""
+    many steps. While it trains, the network stays the same one until the newest is asked for."""
     each = run.images.x.numel() * PER_NUMBER if run.step == 0 else _seconds(run.experiment, run.images.shape)
     check(len(THREE_WAYS) * run.experiment.T * GRID_IMAGES * each, patience=IMAGE_BUDGET)
     if run.step == 0:

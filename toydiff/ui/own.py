@@ -1,4 +1,4 @@
-"""What somebody brings to the lessons on points, drawn, from a file or typed; and whole lessons, kept in files."""
+"""A user's points, drawn, from a file or typed; and whole lessons, kept in files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PARTICLES, PREVIEW_STEPS = 1000, 40  # of the preview
 
 
 class Cloud(NamedTuple):
-    """What somebody brought, before it is used."""
+    """A user's points, before they are used."""
 
     name: str  # unless they type another one
     x: Tensor  # (N, 2), mean 0 and variance 1

@@ -33,7 +33,7 @@ PAGES = {
     "between": ":material/gradient:",
     "own": ":material/draw:",
 }
-UNREAD = 20.0  # seconds in which nobody has read what was wrong with a link: a slow browser takes some of them
+UNREAD = 20.0  # seconds for which the problems of a link stay on the page: a slow browser needs some of them
 PROGRESS_STEPS = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
 
@@ -45,14 +45,14 @@ def begin(lesson: str) -> Experiment:
     st.html(f"<style>{STYLE}</style>")
     _let_in(lesson)
     held = room().held
-    st.fragment(_ask_anew, run_every=2.0 if held else "1h")(held)
+    st.fragment(_keep_alive, run_every=2.0 if held else "1h")(held)
     experiment, problems = state.experiment()
     # A browser asks for the page several times until it is complete, and each time what was said before is gone.
     until, said, about = st.session_state.get("said", (0.0, [], None))
     settings = lesson, experiment, st.session_state.image_experiment
     if problems:
         st.session_state.said = time.monotonic() + UNREAD, problems, settings
-    elif time.monotonic() < until and about == settings:  # whoever has changed one has read it
+    elif time.monotonic() < until and about == settings:  # a user who changed one has read it
         problems = said
     with st.sidebar:
         for name, icon in PAGES.items():
@@ -72,10 +72,10 @@ def begin(lesson: str) -> Experiment:
     return experiment
 
 
-def _ask_anew(held: bool) -> None:
-    """Nothing. But a browser that has lost its server and found another one asks for the page anew only where something
-    is timed. Elsewhere it would show what was there, and lose the first click. While the teacher has paused everybody:
-    see whether that is over, and bring the buttons back."""
+def _keep_alive(held: bool) -> None:
+    """A timed run. Without one, a browser that lost its server and found another one would not ask for the page again:
+    it would show the old page and lose the first click. While the teacher has paused all training, this run also looks
+    whether that is over, and brings the buttons back."""
     if held and not room().held:
         st.rerun()
 

@@ -1,4 +1,4 @@
-"""What somebody brings to the page of images: pictures of their own, and networks that were kept in a file."""
+"""A user's pictures on the page of images, and networks that were kept in a file."""
 
 from __future__ import annotations
 

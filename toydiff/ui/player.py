@@ -24,7 +24,7 @@ _component = st.components.v2.component("toydiff_player", **component("player").
 
 
 class Chosen(NamedTuple):
-    """What somebody has chosen in a film, where the page wants to know."""
+    """What was chosen in a film, if the page asks for it."""
 
     followed: int | None  # the particle, or the image, with a ring
     picked: tuple[float, float] | None = None  # the place that was clicked, in data units

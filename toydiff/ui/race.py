@@ -23,7 +23,7 @@ def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]
     """Two networks, always after the same number of steps, with the same x_T and z behind their samples.
 
     key: of this race in the session; names: of the networks. Returns the race, perhaps of older settings; None until
-    somebody starts it: a class that only reads the page keeps no worker busy.
+    it is started: a class that only reads the page keeps no worker busy.
     """
     experiments = first.training, second.training
     running = state.races().get(key)

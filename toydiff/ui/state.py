@@ -228,12 +228,12 @@ def _user_data() -> dict[str, UserDataset]:
 
 
 def _with_data(settings: Kind) -> tuple[Kind, list[Problem]]:
-    """The same if its data is here; with the usual data, and the problem, if that was somebody's own and is gone."""
+    """The settings if their data is here; with the usual data, and the problem, if a user's data set is gone."""
     key = getattr(settings, settings.user_field)
     if not user_data.is_key(key):
         return settings, []
     try:
-        _user_data()[key] = user_data.find(key)  # held from now on, even if it came with somebody else's link
+        _user_data()[key] = user_data.find(key)  # held from now on, even if it came with another user's link
         return settings, []
     except user_data.DatasetNotFound:
         usual = type(settings)()

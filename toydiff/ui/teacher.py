@@ -1,4 +1,4 @@
-"""The teacher's view: who gets it, what it shows of the class, how it pauses everybody."""
+"""The teacher's view: who gets it, what it shows of the class, how it pauses all training."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def _state(training: Training | None) -> str:
 
 
 def _data(session: Session, training: Training | None) -> str:
-    """What its data is called: what somebody wrote there is text."""
+    """What its data is called: what a user wrote there is shown as text."""
     match training:
         case ImageRun():
             name = training.experiment.data
@@ -211,7 +211,9 @@ def _good(training: Training) -> str:
     now = training.snapshot()
     form = "{:.0%}" if isinstance(training, ImageRun) else "{:,.2f} ×"
     ratios = [lane.ratio for lane in (now.lanes if isinstance(now, RaceSnapshot) else (now,))]
-    return " | ".join(form.format(ratio) for ratio in ratios if not math.isnan(ratio))  # of some images nobody can say
+    return " | ".join(
+        form.format(ratio) for ratio in ratios if not math.isnan(ratio)
+    )  # of some images it is not measured
 
 
 def _megabytes() -> float | None:
@@ -280,18 +282,18 @@ def watch() -> None:
     )
 
 
-# ---------------------------------------------------------------- everybody listens
+# ---------------------------------------------------------------- pause and resume
 
 
 def pause_everybody() -> None:
-    """Nobody trains until `resume_all`. Each training stops after the step at hand; its page sees that by itself."""
+    """Stop all training until `resume_all`. Each training finishes its step; its page notices by itself."""
     with _lock:
         room().held = True
     keep_paused()
 
 
 def resume_all() -> None:
-    """Everybody may train again, and what the teacher has paused goes on."""
+    """Allow training again, and resume what the teacher has paused."""
     with _lock:
         room().held = False
         for session in students():
@@ -302,7 +304,7 @@ def resume_all() -> None:
 
 
 def keep_paused() -> None:
-    """While everybody is to listen: also who comes back to a training now, or was faster by a moment."""
+    """While all is paused, also pause what was started in the same moment, or by a tab that came back."""
     with _lock:
         if not room().held:
             return

@@ -151,7 +151,7 @@ def _is_host(host: str) -> bool:
 
 
 def _only_here(host: str) -> bool:
-    """Whether a host is this machine to everybody who asks."""
+    """Whether a host name means this machine on every machine."""
     try:
         address = ip_address(host)
     except ValueError:

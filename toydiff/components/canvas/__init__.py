@@ -1,1 +1,1 @@
-"""The canvas: somebody draws a point cloud, with mouse, pen or finger."""
+"""The canvas, on which a point cloud is drawn with mouse, pen or finger."""

@@ -29,7 +29,7 @@ function create(shadow) {
   let request = 0;
   let before = null; // when the last picture was drawn, if time matters
 
-  // Python's data, at every run of the page. What somebody has drawn is newer than what Python has: it stays.
+  // Python's data, at every run of the page. A drawing that is newer than Python's stays.
   function receive(data, setStateValue) {
     tell = setStateValue;
     labels = data.labels;

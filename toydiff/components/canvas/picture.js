@@ -1,4 +1,4 @@
-// The picture: paper, grid and points on a layer that only grows while somebody draws, and above it the tool's ring.
+// The picture: paper, grid and points on a layer that only grows during a stroke, and above it the tool's ring.
 
 const CELLS = 8; // of the grid, across
 const CHUNK = 500; // points in one path: long paths are slow

@@ -73,7 +73,7 @@ export function magnification(film) {
   return [40, 30, 20, 15, 10, 8, 6, 5, 4, 3, 2].find((times) => times <= fits) ?? 2;
 }
 
-// Who is shown when nobody was chosen: of the first particles, the one that the model moves most. null for images.
+// The particle that is shown if none was chosen: of the first ones, the one that the model moves most. null for images.
 export function protagonist(film) {
   const panel = film.panels.find(({ mean, shape }) => mean && !shape);
   let best = panel ? 0 : null;

@@ -67,7 +67,7 @@ export class Controls {
     if (element.tagName === "BUTTON") element.title = text;
   }
 
-  // What changes when somebody presses something.
+  // What changes at a press.
   show({ clock, on, kind }) {
     this.root.dataset.playing = clock.playing;
     this.name(this.play, clock.playing ? this.labels.pause : this.labels.play);

@@ -96,7 +96,7 @@ function save(file, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // a slow telephone may still be reading it
 }
 
-// Lets everything else that waits in this tab happen; also in a tab that nobody looks at, where timers sleep.
+// Lets everything else that waits in this tab happen; also in a hidden tab, where timers sleep.
 function breath() {
   return new Promise((done) => {
     const { port1, port2 } = new MessageChannel();

@@ -178,7 +178,7 @@ function lzw(pixels) {
     }
   }
   write(code);
-  if (next < FULL && next === 1 << size) size++; // as whoever reads it expects
+  if (next < FULL && next === 1 << size) size++; // as decoders expect
   write(END);
   if (bits > 0) {
     if (length === out.length) out = grown(out);

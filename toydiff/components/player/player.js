@@ -33,7 +33,7 @@ function create(shadow) {
   let request = 0;
   let before = null; // when the last picture was drawn, if it was part of a movement
   let written = null; // the frame whose texts are on screen
-  let asked = false; // somebody picked a place, and the page has not answered yet
+  let asked = false; // a place was picked, and the page has not answered yet
   let richer = false; // the next film is this one with more layers
   let glide = null; // { from: places of each panel's particles, left: ms }
 
@@ -126,7 +126,7 @@ function create(shadow) {
     how();
     clock.loop = state.on.loop;
     clock.slow = state.on.anatomy && film.panels.some((panel) => panel.mean);
-    if (still.matches && !clock.playing) clock.seek(clock.target); // no movement that nobody asked for
+    if (still.matches && !clock.playing) clock.seek(clock.target); // no movement without a request
     controls.show(state);
     ask();
   }

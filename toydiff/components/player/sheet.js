@@ -1,5 +1,5 @@
 // Pictures to take home, drawn by what draws the panels on the page. Lengths are points: a panel is SIDE of them wide.
-// `shot` is what is shown when somebody asks: { film, theme, moment, enlarged, sans, mono }.
+// `shot` is what is shown at the time of the request: { film, theme, moment, enlarged, sans, mono }.
 
 import { drawPanel } from "./draw.js";
 import { aim } from "./layers.js";

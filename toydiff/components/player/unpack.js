@@ -72,7 +72,7 @@ export function readFilm({ header, body }) {
 function group(hue) {
   const groups = [];
   hue.forEach((h, i) => (groups[h] ??= []).push(i));
-  return groups; // with holes for hues nobody has: forEach skips them
+  return groups; // with holes for unused hues: forEach skips them
 }
 
 // Where the particles of a panel are at a position between frames, or what its images look like, written into `out`.

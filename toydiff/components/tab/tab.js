@@ -23,7 +23,7 @@ function remembered() {
   try {
     return JSON.parse(sessionStorage.getItem(PLACE));
   } catch {
-    return null; // storage is forbidden, or somebody else wrote there
+    return null; // storage is forbidden, or another program wrote there
   }
 }
 
@@ -47,7 +47,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   tab.others.delete(before.key);
   tab.channel.postMessage({ whose: before.key });
   function ask() {
-    if (!here()) return; // whoever came after it asks
+    if (!here()) return; // the tab that came after this one asks
     if (performance.now() - tab.pressed < QUIET) return void setTimeout(ask, QUIET);
     if (!tab.others.has(before.key)) return setTriggerValue("before", before);
     tab.before = undefined;
