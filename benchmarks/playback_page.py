@@ -12,7 +12,7 @@ from toydiff.draw.scenes import reverse_scene
 from toydiff.draw.style import THEMES
 from toydiff.experiments.experiment import Experiment
 from toydiff.ui.player import player
-from toydiff.ui.process import prepare
+from toydiff.ui.startup import prepare
 
 PLAYBACK_TRAIL_FRAMES = 12
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from toydiff.server.limits import SHORTEST
 from toydiff.text import prose
-from toydiff.ui import page, teacher, way_in
+from toydiff.ui import page, student_link, teacher
 
 experiment = page.begin("teacher")
 
@@ -18,7 +18,7 @@ if not teacher.known():
     st.stop()
 
 # In full screen there is nothing but the way in: it is for the back row.
-large = way_in.full_screen()
+large = student_link.full_screen()
 if not large:
     teacher.watch()
     page.say("teacher", "way-in")
@@ -26,12 +26,14 @@ if not large:
 picture, text = st.columns([3, 2] if large else [1, 2], gap="large")
 with text:
     place = st.container(key="teacher-link")
-    lesson, address = way_in.choices()
+    lesson, address = student_link.choices()
 try:
-    link = way_in.lesson_address(way_in.checked(address), lesson, experiment, st.session_state.image_experiment)
+    link = student_link.lesson_address(
+        student_link.checked(address), lesson, experiment, st.session_state.image_experiment
+    )
 except ValueError as error:
     place.error(str(error))
     st.stop()
 place.code(link, language=None, wrap_lines=True)
 with picture:
-    way_in.show_code(link)
+    student_link.show_code(link)

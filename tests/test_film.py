@@ -10,7 +10,7 @@ from PIL import Image
 
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw import film
-from toydiff.draw.movie import Movie
+from toydiff.draw.gif import Movie
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import MONO, SIDE, THEMES
 

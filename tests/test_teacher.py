@@ -18,7 +18,7 @@ from toydiff.server.limits import SHORTEST, Limits
 from toydiff.server.live import ImageRun, Race, Run
 from toydiff.text import prose, words
 from toydiff.ui import room as room_module
-from toydiff.ui import teacher, way_in
+from toydiff.ui import student_link, teacher
 from toydiff.ui.page import PAGES
 from toydiff.ui.state import IMAGE
 
@@ -401,7 +401,7 @@ EXPERIMENTS = [
 @pytest.mark.parametrize(("points", "images"), EXPERIMENTS)
 @pytest.mark.parametrize("address", ["http://192.168.1.20:8501", "https://school.example/toys"])
 def test_a_link_brings_the_settings(address, points, images):
-    link = way_in.lesson_address(address, "train", points, images)
+    link = student_link.lesson_address(address, "train", points, images)
     assert link.startswith(f"{address}/train")
     params = dict(parse_qsl(urlsplit(link).query))
     assert Experiment.from_params(params) == (points, [])
@@ -410,9 +410,9 @@ def test_a_link_brings_the_settings(address, points, images):
 
 
 def test_a_link_leaves_out_what_is_usual():
-    assert way_in.lesson_address("http://a.b", "train", Experiment(), ImageExperiment()) == "http://a.b/train"
-    assert way_in.lesson_address("http://a.b", "home", Experiment(), ImageExperiment()) == "http://a.b/"
-    link = way_in.lesson_address("http://a.b", "cost", Experiment(T=50), ImageExperiment(T=25))
+    assert student_link.lesson_address("http://a.b", "train", Experiment(), ImageExperiment()) == "http://a.b/train"
+    assert student_link.lesson_address("http://a.b", "home", Experiment(), ImageExperiment()) == "http://a.b/"
+    link = student_link.lesson_address("http://a.b", "cost", Experiment(T=50), ImageExperiment(T=25))
     assert link == "http://a.b/cost?T=50&image_T=25"
 
 
@@ -466,13 +466,13 @@ def read(rows: list[list[int]]) -> str:
 
 @pytest.mark.parametrize(("points", "images"), EXPERIMENTS[:2])
 def test_the_code_says_the_link(points, images):
-    link = way_in.lesson_address("http://192.168.1.20:8501", "train", points, images)
-    assert read(modules(way_in.code(link))) == link
+    link = student_link.lesson_address("http://192.168.1.20:8501", "train", points, images)
+    assert read(modules(student_link.code(link))) == link
 
 
 def test_a_usual_link_makes_a_coarse_code():
-    link = way_in.lesson_address("http://192.168.1.20:8501", "train", Experiment(), ImageExperiment())
-    assert len(modules(way_in.code(link))) == 25
+    link = student_link.lesson_address("http://192.168.1.20:8501", "train", Experiment(), ImageExperiment())
+    assert len(modules(student_link.code(link))) == 25
 
 
 def test_the_longest_link_fits():
@@ -481,8 +481,8 @@ def test_the_longest_link_fits():
         *(2**31 - 1, "network", "dpm-solver++", 0.123456, 998, 999, -4.123456, -4.123456, 997, 99999),
     )
     server = "https://" + "a" * 60 + ".example:12345"
-    link = way_in.lesson_address(server, "between", longest, ImageExperiment(T=50, seed=1))
-    assert "<svg" in way_in.code(link)
+    link = student_link.lesson_address(server, "between", longest, ImageExperiment(T=50, seed=1))
+    assert "<svg" in student_link.code(link)
 
 
 ADDRESSES = {
@@ -530,13 +530,13 @@ REFUSED = [
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_that_is_one(address):
-    assert way_in.checked(address) == ADDRESSES[address]
+    assert student_link.checked(address) == ADDRESSES[address]
 
 
 @pytest.mark.parametrize("address", REFUSED)
 def test_an_address_that_is_none(address):
     with pytest.raises(ValueError, match=re.escape(words("teacher.address_wrong"))):
-        way_in.checked(address)
+        student_link.checked(address)
 
 
 CAME = {
@@ -553,19 +553,19 @@ CAME = {
 
 @pytest.mark.parametrize("url", CAME)
 def test_where_students_find_it(monkeypatch, url):
-    monkeypatch.setattr(way_in, "_in_the_network", lambda: "10.1.2.3")
-    assert way_in.usual_address(url) == CAME[url]
-    assert way_in.checked(way_in.usual_address(url)) == CAME[url]
+    monkeypatch.setattr(student_link, "_in_the_network", lambda: "10.1.2.3")
+    assert student_link.usual_address(url) == CAME[url]
+    assert student_link.checked(student_link.usual_address(url)) == CAME[url]
 
 
 def test_without_a_network_the_machine_has_its_name(monkeypatch):
-    class NoNetwork(way_in.socket.socket):
+    class NoNetwork(student_link.socket.socket):
         def connect(self, address):
             raise OSError
 
-    monkeypatch.setattr(way_in.socket, "socket", NoNetwork)
-    monkeypatch.setattr(way_in.socket, "gethostname", lambda: "teacher-laptop")
-    assert way_in.usual_address("http://localhost:8501/teacher") == "http://teacher-laptop:8501"
+    monkeypatch.setattr(student_link.socket, "socket", NoNetwork)
+    monkeypatch.setattr(student_link.socket, "gethostname", lambda: "teacher-laptop")
+    assert student_link.usual_address("http://localhost:8501/teacher") == "http://teacher-laptop:8501"
 
 
 def shown_link(at: AppTest) -> str:
@@ -573,7 +573,7 @@ def shown_link(at: AppTest) -> str:
 
 
 def test_the_page_shows_the_way_in(room, monkeypatch):
-    monkeypatch.setattr(way_in, "_in_the_network", lambda: "10.1.2.3")
+    monkeypatch.setattr(student_link, "_in_the_network", lambda: "10.1.2.3")
     at = open_page("teacher", WORD, dataset="moons")
     assert words("teacher.only_here") in said(at)
     assert shown_link(at).startswith("http://10.1.2.3:8501/train?dataset=moons&")

@@ -26,7 +26,7 @@ from matplotlib.transforms import Affine2D
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from toydiff.draw.movie import Movie
+from toydiff.draw.gif import Movie
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import MONO, SIDE, THEMES, Theme
 

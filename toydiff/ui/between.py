@@ -29,7 +29,7 @@ from toydiff.ui.images import IMAGE_BUDGET, PER_NUMBER, load, say_if_slow, train
 from toydiff.ui.player import Chosen
 from toydiff.ui.rendering import cached_under, made
 from toydiff.ui.runs import cached_in_session, check
-from toydiff.ui.still import still
+from toydiff.ui.still_images import still
 
 BETWEEN_TRAIN_STEPS = 600  # that the button trains
 COUNTED_STARTS = {"digits": 200}  # start noises whose images are counted, where there is something to count

@@ -42,7 +42,7 @@ from toydiff.ui.controls import train_now
 from toydiff.ui.export import film_with_export
 from toydiff.ui.rendering import cached_under, made
 from toydiff.ui.runs import cached_in_session, check
-from toydiff.ui.still import enlarged
+from toydiff.ui.still_images import enlarged
 
 MENU = (
     "digits",

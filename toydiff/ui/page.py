@@ -18,8 +18,8 @@ from toydiff.server.snapshots import Snapshot
 from toydiff.text import prose, words
 from toydiff.ui import runs, state, teacher
 from toydiff.ui.controls import control, do, say_if_not_allowed, train_now, training_buttons
-from toydiff.ui.process import prepare
 from toydiff.ui.room import room
+from toydiff.ui.startup import prepare
 
 PAGES = {
     "home": ":material/home:",

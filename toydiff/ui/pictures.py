@@ -22,7 +22,7 @@ from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.images import load
 from toydiff.ui.rendering import made
 from toydiff.ui.runs import cached_in_session
-from toydiff.ui.still import enlarged
+from toydiff.ui.still_images import enlarged
 
 PICTURE_SIDES = (8, 16, 32)
 PREVIEW = 24  # squares that are shown before they are used

@@ -23,8 +23,8 @@ from toydiff.server.live import ImageRun, Race, Run, Training
 from toydiff.server.sessions import Session
 from toydiff.server.snapshots import RaceSnapshot, Snapshot
 from toydiff.text import words
-from toydiff.ui.process import prepare
 from toydiff.ui.room import room
+from toydiff.ui.startup import prepare
 from toydiff.ui.tab import tab
 
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.test_image_page import LINK
 from tests.test_pages import fine, open_page
-from toydiff.ui.still import enlarged, still
+from toydiff.ui.still_images import enlarged, still
 
 COLOURS = [(4, 6), (4, 6, 3), (4, 6, 4)]
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from toydiff.server.limits import cores
-from toydiff.ui import process, state
+from toydiff.ui import startup, state
 
 
 @pytest.fixture
 def nothing_is_started(monkeypatch) -> None:
-    monkeypatch.setattr(process, "_set_up", lambda: None)
+    monkeypatch.setattr(startup, "_set_up", lambda: None)
 
 
 def threads() -> int:
@@ -27,7 +27,7 @@ def follow() -> None:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task") or cores() < 2, reason="needs Linux and two processors")
-@pytest.mark.parametrize("before", [process.prepare, follow])
+@pytest.mark.parametrize("before", [startup.prepare, follow])
 def test_a_page_computes_in_its_own_thread(nothing_is_started, before):
     seen = []
 
@@ -43,7 +43,7 @@ def test_a_page_computes_in_its_own_thread(nothing_is_started, before):
     assert seen == [0]
 
 
-@pytest.mark.parametrize("family", process.INTERNET)
+@pytest.mark.parametrize("family", startup.INTERNET)
 def test_every_message_is_sent_at_once(family):
     with socket.socket(family) as listening, socket.socket(family) as browser:
         assert listening.proto == 0  # as Streamlit makes it
@@ -52,7 +52,7 @@ def test_every_message_is_sent_at_once(family):
         except OSError:
             pytest.skip("this machine has no such addresses")
         listening.listen()
-        process.send_at_once()
+        startup.send_at_once()
         browser.connect(listening.getsockname()[:2])
         accepted, _ = listening.accept()
         with accepted:
@@ -62,5 +62,5 @@ def test_every_message_is_sent_at_once(family):
 def test_a_closed_socket_is_no_error():
     gone = socket.socket()
     gone.close()
-    process.send_at_once()
+    startup.send_at_once()
     assert gone.fileno() == -1
