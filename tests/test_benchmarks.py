@@ -27,7 +27,7 @@ FEW = 500  # samples to measure
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch):
     for module in (baselines, training):
-        monkeypatch.setattr(module, "SAMPLES", FEW)
+        monkeypatch.setattr(module, "BASELINE_SAMPLES", FEW)
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_a_peak_is_that_of_the_product_that_was_asked_for(monkeypatch):
 
 @pytest.mark.parametrize(("cap", "looks", "said"), [(60.0, 3, "1.5 s"), (1.0, 2, "> 1 s (then 79% as sure)")])
 def test_digits_are_trained_until_the_judge_is_sure_or_the_time_is_up(monkeypatch, cap, looks, said):
-    for name, value in {"SAMPLES": 4, "LOOK": 2, "WARM": 1, "seconds": lambda work: work() and 0.5}.items():
+    for name, value in {"JUDGED_SAMPLES": 4, "STEPS_BETWEEN_LOOKS": 2, "WARM": 1, "seconds": lambda work: work() and 0.5}.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     shares, seen = iter([0.3, 0.79, 0.81]), []

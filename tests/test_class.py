@@ -20,7 +20,7 @@ def server(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Nobody thinks for long, and whoever tries everything once is the only one who takes files home."""
-    seconds = {"ARRIVAL": 0.5, "SPREAD": (0.02, 0.06), "LOOK": 0.1, "BARE": 0.1, "STAY": (1.0, 2.0), "EMPTY": 1.0}
+    seconds = {"ARRIVAL": 0.5, "SPREAD": (0.02, 0.06), "PAUSE_SECONDS": 0.1, "BARE": 0.1, "STAY": (1.0, 2.0), "EMPTY": 1.0}
     for name, value in {**seconds, "SAMPLE": 0.5}.items():
         monkeypatch.setattr(classroom, name, value)
     monkeypatch.setattr(student, "ANSWER_SECONDS", 600)  # the machine may be slow and shared

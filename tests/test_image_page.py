@@ -392,7 +392,7 @@ def test_a_training_that_fails_while_the_page_waits_is_a_sentence(monkeypatch, p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["digits", "moon-phases-16"])
+@pytest.mark.parametrize("data", ["digits", "two-pixel"])
 def test_measured_numbers_are_those_of_the_samples(data, monkeypatch):
     monkeypatch.setattr(lesson, "MEASURED", 20)
     at = fine(press(opened(image_data=data), "images-one"))

@@ -347,9 +347,9 @@ def test_a_zip_that_is_damaged():
 
 
 def test_a_large_file_is_not_looked_at(monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", len(CSV) - 1)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", len(CSV) - 1)
     refused("large", open_file, "a.csv", CSV, megabytes=0)
-    monkeypatch.setattr(files, "MAX_BYTES", len(CSV))
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", len(CSV))
     assert open_file("a.csv", CSV).columns == ("x", "y")
 
 
