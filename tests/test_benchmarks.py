@@ -189,7 +189,7 @@ def test_steps_per_second_beside_what_the_chip_could_do(monkeypatch):
 
     ways = {"float32": None, "torch.compile": {"backend": "eager"}, "broken": {"backend": broken}}
     monkeypatch.setattr(
-        gpu, "WAYS", {name: gpu.SamplerSpec(False, "tf32", compiled) for name, compiled in ways.items()}
+        gpu, "PRECISIONS", {name: gpu.Precision(False, "tf32", compiled) for name, compiled in ways.items()}
     )
     experiment = ImageExperiment(batch=4)
     *measured, skipped = gpu.speeds(experiment, 8, CPU, {"tf32": 1e12}, turn=0.05, rounds=2)
@@ -216,7 +216,8 @@ def test_a_peak_is_that_of_the_product_that_was_asked_for(monkeypatch):
 
 @pytest.mark.parametrize(("cap", "looks", "said"), [(60.0, 3, "1.5 s"), (1.0, 2, "> 1 s (then 79% as sure)")])
 def test_digits_are_trained_until_the_judge_is_sure_or_the_time_is_up(monkeypatch, cap, looks, said):
-    for name, value in {"JUDGED_SAMPLES": 4, "STEPS_BETWEEN_LOOKS": 2, "WARM": 1, "seconds": lambda work: work() and 0.5}.items():
+    few = {"JUDGED_SAMPLES": 4, "STEPS_BETWEEN_LOOKS": 2, "WARM": 1}
+    for name, value in {**few, "seconds": lambda work: work() and 0.5}.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
     shares, seen = iter([0.3, 0.79, 0.81]), []

@@ -20,8 +20,8 @@ def server(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Nobody thinks for long, and whoever tries everything once is the only one who takes files home."""
-    seconds = {"ARRIVAL": 0.5, "SPREAD": (0.02, 0.06), "PAUSE_SECONDS": 0.1, "BARE": 0.1, "STAY": (1.0, 2.0), "EMPTY": 1.0}
-    for name, value in {**seconds, "SAMPLE": 0.5}.items():
+    seconds = {"ARRIVAL": 0.5, "SPREAD": (0.02, 0.06), "PAUSE_SECONDS": 0.1, "BARE": 0.1, "STAY": (1.0, 2.0)}
+    for name, value in {**seconds, "EMPTY": 1.0, "SAMPLE": 0.5}.items():
         monkeypatch.setattr(classroom, name, value)
     monkeypatch.setattr(student, "ANSWER_SECONDS", 600)  # the machine may be slow and shared
     mix = classroom.MIXES["class"]
