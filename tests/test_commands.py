@@ -135,11 +135,11 @@ def test_processes_that_trained_together_take_nothing_apart(together, said):
     """Threads of gloo's own would abort them."""
     code = f"""
 import atexit
-from toydiff import commands
+from toydiff.cli import train_images
 atexit.register(print, "taken apart")
-commands._groups.extend([None] * {together})
+train_images._groups.extend([None] * {together})
 print("ready")
-commands.leave(3)"""
+train_images.leave(3)"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (3, said)
 

@@ -79,7 +79,7 @@ def test_images_are_points():
 
 MEMORY = """
 import resource, torch
-from toydiff import exact
+from toydiff.diffusion import exact
 from toydiff.diffusion.schedules import linear
 torch.set_num_threads(1)
 model = exact.cloud(torch.randn(10_000, 2), linear(100))
