@@ -12,7 +12,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from tests.painted import (
+from tests.rendered import (
     LOCK,
     SMALL,
     die,
@@ -54,7 +54,7 @@ def pool() -> Iterator[RenderPool]:
 
 @pytest.fixture
 def closed() -> RenderPool:
-    """No painter is there, and none will come."""
+    """No worker is up, and none will come."""
     return RenderPool(1)
 
 
@@ -68,7 +68,7 @@ def made(pool: RenderPool, make: Callable[[], object], key: object = None) -> ob
         return wait(pool, job)
 
 
-def test_a_painter_is_another_process(pool, closed):
+def test_a_worker_is_another_process(pool, closed):
     assert made(pool, place) != os.getpid()
     assert made(closed, place) == os.getpid()  # until there is one
 
@@ -127,7 +127,7 @@ def test_how_much_is_done_is_told(pool, closed):
     with pool.requested(partial(slowly, 4, 0.01)) as job:
         wait(pool, job, shares.append)
     assert job.asked is not None and job.asked.share == 1
-    assert not shares  # by the painter, to whoever looks
+    assert not shares  # by the worker, to all who look
     with closed.requested(partial(slowly, 4, 0)) as job:
         assert wait(closed, job, shares.append) == 4
     assert shares == [0.25, 0.5, 0.75, 1]
@@ -147,7 +147,7 @@ def test_what_went_wrong_is_tried_again_when_somebody_asks_again(pool):
 
 
 @pytest.mark.parametrize(("error", "key"), [(MemoryError(), "no_memory"), (ZeroDivisionError(), "failed")])
-def test_an_error_is_a_sentence_and_the_painter_lives(pool, error, key):
+def test_an_error_is_a_sentence_and_the_worker_lives(pool, error, key):
     before = made(pool, place)
     with pytest.raises(Failed, match=words(f"studio.{key}")[:30]):
         made(pool, partial(wrong, error))
@@ -155,28 +155,28 @@ def test_an_error_is_a_sentence_and_the_painter_lives(pool, error, key):
 
 
 @POSIX
-def test_a_painter_that_is_killed_has_a_successor_that_paints_it(pool, tmp_path):
+def test_a_worker_that_is_killed_has_a_successor_that_paints_it(pool, tmp_path):
     before = made(pool, place)
     assert made(pool, partial(die, tmp_path / "flag")) not in (before, os.getpid())
 
 
 @pytest.mark.slow
 @POSIX
-def test_a_picture_that_kills_painters_is_given_up(pool):
+def test_a_picture_that_kills_workers_is_given_up(pool):
     with pytest.raises(Failed, match="stopped twice"):
         made(pool, die_again)
     wait_for(lambda: pool.ready)
     assert made(pool, place) != os.getpid()
 
 
-def test_data_of_somebodys_own_is_brought_to_the_painter(pool):
+def test_data_of_somebodys_own_is_brought_to_the_worker(pool):
     one = user_data.keep("brought", torch.randn(200, 2, generator=torch.Generator().manual_seed(5)).double())
     scene = made(pool, partial(exact_scene, Experiment(dataset=one.key, T=10, particles=16, points=150)))
     assert "brought" in scene.stamp
     assert torch.equal(scene.data, exact_scene(Experiment(dataset=one.key, T=10, particles=16, points=150)).data)
 
 
-def test_what_a_painter_has_to_unpack_may_be_of_somebodys_own(pool):
+def test_what_a_worker_has_to_unpack_may_be_of_somebodys_own(pool):
     one = user_data.keep("a bench", torch.randn(200, 2, generator=torch.Generator().manual_seed(6)).double())
     experiment = Experiment(dataset=one.key, T=10, points=150)
     bench = Bench(experiment, experiment.exact())
@@ -223,7 +223,7 @@ def test_whoever_comes_while_the_maker_is_called_away_has_it_made(closed):
             assert wait(closed, second) == 3
 
 
-def test_a_picture_that_has_cost_the_last_painter_is_given_up(closed, monkeypatch):
+def test_a_picture_that_has_cost_the_last_worker_is_given_up(closed, monkeypatch):
     monkeypatch.setattr("toydiff.server.render_pool.NO_WORKER_SECONDS", 0.0)
     with closed.requested(place) as job:
         job.deaths, job.begun_at = 1, 0.0
@@ -341,21 +341,21 @@ def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
     try:
         with one.requested(partial(until, flag)) as long:
             one.go_on(long, lambda _: None)
-            other = made(one, place)  # a second painter comes
+            other = made(one, place)  # a second worker comes
             flag.touch()
             assert wait(one, long) != other
-        reserve = one._spare
+        spare = one._spare
         one._spare_idle_since = -1e9
-        one._end_spare(reserve)  # as after a while without work
-        assert reserve._process.poll() is not None
-        assert one._spare is not reserve and not one._spare.born
+        one._end_spare(spare)  # as after a while without work
+        assert spare._process.poll() is not None
+        assert one._spare is not spare and not one._spare.born
         assert made(one, place)
     finally:
         one.close()
 
 
 @pytest.mark.slow
-def test_a_painter_ends_when_the_app_does():
+def test_a_worker_ends_when_the_app_does():
     one = worker_process.WorkerProcess("toydiff.server.render_worker")
     one.start()
     wait_for(lambda: one.born)
@@ -369,7 +369,7 @@ def test_a_painter_ends_when_the_app_does():
 def page_that_waits() -> None:
     import streamlit as st
 
-    from tests.painted import LOCK
+    from tests.rendered import LOCK
     from toydiff.ui.rendering import exclusive
 
     with exclusive(LOCK):
@@ -412,7 +412,7 @@ def test_a_picture_that_cannot_be_sent_is_a_sentence_and_not_the_films(pool, tmp
         assert wait(pool, film)
 
 
-def test_a_painter_that_has_nothing_to_do_comes_first(closed):
+def test_a_worker_that_has_nothing_to_do_comes_first(closed):
     class Ready(worker_process.WorkerProcess):
         born = True
 

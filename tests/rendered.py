@@ -1,4 +1,4 @@
-"""What tests have a painter make: it has to find it in a module."""
+"""What tests have a render worker make: it has to find it in a module."""
 
 import os
 import signal
@@ -98,7 +98,7 @@ def exact_scene(experiment: Experiment) -> Scene:
 
 
 def die(flag: Path) -> int:
-    """Once: the second painter lives."""
+    """Once: the second worker lives."""
     if flag.exists():
         return os.getpid()
     flag.touch()
