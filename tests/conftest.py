@@ -65,7 +65,7 @@ def few_samples(monkeypatch) -> None:
 
 @pytest.fixture(autouse=True)
 def no_render_workers(monkeypatch) -> None:
-    """Pictures are made where a test sees it, and can change how. Servers in processes of their own have render workers."""
+    """Pictures are made where a test sees it and can change how. Only servers in other processes have workers."""
     monkeypatch.setattr("toydiff.server.render_pool.RenderPool.start", lambda _: None)
 
 
