@@ -26,16 +26,12 @@ from toydiff.server.trained_network import EvalSettings, judge
 
 USUAL_RUN = ImageExperiment()
 GPU_SIDES = (28, 32)  # pixels: of MNIST, and of the largest set that is drawn here
-GPU_SIZES = (
-    (USUAL_RUN.size, USUAL_RUN.batch),
-    ("large", 1024),
-)  # network and batch: the app's, and what keeps a GPU busy
+# network and batch: the app's, and what keeps a GPU busy
+GPU_SIZES = ((USUAL_RUN.size, USUAL_RUN.batch), ("large", 1024))
 MATRIX = 8192  # rows and columns of the products that show what the chip can do
 GOAL_SHARE = 0.8  # how sure the judge has to be, as a share of how sure it is of real digits
-JUDGED_SAMPLES, STEPS_BETWEEN_LOOKS = (
-    360,
-    50,
-)  # digits that it sees, ten times as many as in the app, each time after so many steps
+# digits that it sees, ten times as many as in the app, each time after so many steps
+JUDGED_SAMPLES, STEPS_BETWEEN_LOOKS = (360, 50)
 WARM = 10  # steps before anything is timed; torch.compile does its work in them
 
 

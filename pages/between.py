@@ -15,10 +15,8 @@ from toydiff.ui import page, state
 from toydiff.ui.export import film_with_export
 from toydiff.ui.images import enough_memory, pictures, settings
 
-MIN_DIMENSIONS, UNTYPICAL = (
-    16,
-    0.15,
-)  # numbers; of fewer, and if it is off by more, the length of noise is no typical one
+# numbers; of fewer, and if it is off by more, the length of noise is no typical one
+MIN_DIMENSIONS, UNTYPICAL = (16, 0.15)
 
 page.begin("between")
 experiment, images = settings()

@@ -594,7 +594,7 @@ def test_a_network_of_own_pictures_comes_with_them():
     content = a_file(replace(SMALL, data=mine.key, n=4))
     key = mine.key
     del mine
-    assert key not in user_data._held  # nobody has them any more
+    assert key not in user_data._held  # no object holds them any more
     at = uploaded(a_page("open_network"), ("kept.safetensors", content))
     assert not at.error
     experiment = at.session_state["image_experiment"]

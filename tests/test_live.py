@@ -28,9 +28,8 @@ from toydiff.text import words
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = Experiment(points=100, T=10, width=8, depth=1, batch=16, particles=16)
-EVAL_SETTINGS = EvalSettings(
-    samples=64, save=math.inf
-)  # few samples; states are saved when somebody asks, however slow it trains
+# few samples; states are saved on request, however slow it trains
+EVAL_SETTINGS = EvalSettings(samples=64, save=math.inf)
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 
 

@@ -60,9 +60,8 @@ def test_mlp_knows_t_unless_it_is_not_told():
         model.net.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
         answers = model(x, torch.tensor([5, 40]))
         assert torch.equal(seen[0][0], seen[0][1]) != knows
-        assert (
-            torch.allclose(answers[0], answers[1], atol=1e-5) != knows
-        )  # and nothing around the layers tells it either
+        # and nothing around the layers tells it either
+        assert torch.allclose(answers[0], answers[1], atol=1e-5) != knows
 
 
 @pytest.mark.parametrize("name", ["width", "depth"])

@@ -500,9 +500,8 @@ def test_images_are_held_once_for_a_whole_class():
 
 def test_threads_are_as_many_for_every_step_of_images_and_one_for_points(monkeypatch):
     used = []
-    monkeypatch.setattr(
-        trained_network, "usual_device", lambda: torch.device("cpu")
-    )  # a GPU needs one, to give it its orders
+    # a GPU needs one, to give it its orders
+    monkeypatch.setattr(trained_network, "usual_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(scheduler, "_use", used.append)
     experiment = ImageExperiment(T=10, batch=8, n=60, data="two-pixel")
     shop = Scheduler()

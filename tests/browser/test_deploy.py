@@ -335,7 +335,7 @@ def test_https(chrome, replicas, certificate, tmp_path):
 
 @pytest.mark.browser
 def test_nobody_there_is_a_page_that_comes_back_by_itself_and_a_training_survives_a_restart(chrome, replicas, tmp_path):
-    port, everybody = free_port(), [*map(place, replicas)]
+    port, backends = free_port(), [*map(place, replicas)]
     with person(chrome, replicas[0]) as visit:
         with proxied(tmp_path, port=port) as server:
             assert Answer(server, "/train").status == 503
@@ -343,14 +343,14 @@ def test_nobody_there_is_a_page_that_comes_back_by_itself_and_a_training_survive
             page.goto(server.address("train", SETTINGS))
             sentence = (DEPLOY / "503.http").read_text("utf-8").split("<p>")[1].split("</p>")[0]
             assert sentence in page.inner_text("body")
-        with proxied(tmp_path, *everybody, port=port):
+        with proxied(tmp_path, *backends, port=port):
             view = View(page).ready()
             seed_is(view, 7)
             view.train()
             before = cookie(visit)
         view.until(lambda: not connected(view), "a page that has lost its server")
         there = view.step
-        with proxied(tmp_path, *everybody, port=port):
+        with proxied(tmp_path, *backends, port=port):
             view.until(lambda: connected(view) and view.step > there, "more steps of the same training")
         assert cookie(visit) == before
 

@@ -1,5 +1,5 @@
 """Films from a terminal: python -m toydiff gif --dataset spiral --sampler mean-only --out spiral.gif
-Training on images, see commands.py: python -m toydiff train-images --data digits --out digits.safetensors"""
+Training on images, see train_images.py: python -m toydiff train-images --data digits --out digits.safetensors"""
 
 from __future__ import annotations
 

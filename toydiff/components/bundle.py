@@ -22,10 +22,9 @@ def bundled(entry: Path) -> str:
     ValueError for an import in another form than `import { a, b } from "./file.js";`, for a name that its module does
     not export, and for a name that two modules declare.
     """
-    texts: dict[Path, str] = {}
-    declared: dict[str, Path] = {}
-    _add(entry.resolve(), texts, declared)
-    *before, last = texts.values()
+    script: list[str] = []
+    _add(entry.resolve(), script, {}, {})
+    *before, last = script
     return "\n".join([*(EXPORT.sub("", text) for text in before), last])
 
 
@@ -44,24 +43,25 @@ def component(name: str) -> Component:
     return Component(bundled(COMPONENTS / name / f"{name}.js"), *texts)
 
 
-def _add(path: Path, texts: dict[Path, str], declared: dict[str, Path]) -> None:
-    """Add a module after those that it imports. One that is under way already, in a circle, comes later."""
+def _add(path: Path, script: list[str], exported: dict[Path, list[str]], declared: dict[str, Path]) -> None:
+    """Add a module to the script after those that it imports. In a circle, one that is under way comes later.
+
+    exported: the names of each module that is added or under way. declared: the module of each name.
+    """
     source = path.read_text("utf-8")
+    exported[path] = EXPORT.findall(source)
     for match in DECLARED.finditer(source):
         for name in re.findall(r"\w+", match[1] or match[2]):
             if declared.setdefault(name, path) != path:
                 raise ValueError(f"{path.name} and {declared[name].name} both declare {name}")
-    texts[path] = ""  # from now on it is known
     for match in IMPORT.finditer(source):
         other = (path.parent / match[2]).resolve()
-        if other not in texts:
-            _add(other, texts, declared)
-        exported = EXPORT.findall(other.read_text("utf-8"))
+        if other not in exported:
+            _add(other, script, exported, declared)
         for name in re.findall(r"\w+", match[1]):
-            if name not in exported:
+            if name not in exported[other]:
                 raise ValueError(f"{path.name} imports {name}, which {other.name} does not export")
     text = IMPORT.sub("", source)
     if re.search(r"^\s*(?:import\b|export (?:\{|\*))", text, re.MULTILINE):
         raise ValueError(f'{path.name} has an import that is not of the form import {{ a, b }} from "./file.js";')
-    del texts[path]
-    texts[path] = text  # after those that it imports
+    script.append(text)

@@ -148,9 +148,8 @@ def _fetched(title: str) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import fetch_openml
 
     usual = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(
-        DOWNLOAD_SECONDS
-    )  # scikit-learn sets none: a network that swallows everything would hang us
+    # scikit-learn sets none: a network that swallows everything would hang us
+    socket.setdefaulttimeout(DOWNLOAD_SECONDS)
     try:
         found = fetch_openml(title, version=1, as_frame=False, parser="liac-arff", n_retries=1)
     except (OSError, HTTPException, EOFError, zlib.error, ValueError) as error:

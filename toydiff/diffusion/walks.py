@@ -51,7 +51,7 @@ def walks_through(data: Tensor, schedule: Schedule, t: int, place: Tensor, n: in
 def whole_walks(
     data: Tensor, schedule: Schedule, t: int, place: Tensor, n: int, generator: torch.Generator
 ) -> Trajectory:
-    """The first n such walks (fewer if MAX_WALK_STEPS are not enough), made step by step from 0 to t, at all times."""
+    """The first n such walks (fewer, or none, within MAX_WALK_STEPS), made step by step from 0 to t, at all times."""
     steps, crowd = Schedule(schedule.beta[: t + 1]), min(WALK_STEPS_AT_ONCE // t, BLOCK)
     found: list[Trajectory] = []
     for _ in range(min(MAX_WALK_STEPS // t, TRIES) // crowd):

@@ -23,10 +23,8 @@ FIELD_FRAMES = 101  # at most: of a longer run every second or fifth time is sho
 ARROWS = 27  # in a row; and cells of the heat map
 HEAT = 1.0  # where its scale ends: the length of an error of eps, which is itself of length 1.25 on average
 HALF_WIDTH = 3.3
-AT_MIDDLE_REACH, AT_DATA_REACH = (
-    0.3,
-    0.9,
-)  # of `Probe.reach`: below, the field points to the middle; above, to places of the data
+# of `Probe.reach`: below, the field points to the middle; above, to places of the data
+AT_MIDDLE_REACH, AT_DATA_REACH = (0.3, 0.9)
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,8 +92,7 @@ def load(path: Path) -> Checkpoint:
 def pack(trainer: Trainer | None, experiment: Lesson) -> bytes:
     """The content of the file; without a trainer, of a lesson in which nothing was trained. A user's data set is in
     it too. DatasetNotFound if that is not here."""
-    key = getattr(experiment, experiment.user_field)
-    data = user_data.find(key) if user_data.is_key(key) else None
+    data = experiment.user_dataset
     header: dict[str, Any] = {
         "version": FILE_VERSION,
         "kind": next(name for name, kind in KINDS.items() if isinstance(experiment, kind)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
@@ -10,7 +9,6 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from toydiff.data import user_data
 from toydiff.data.points import DATASETS, MAX_POINTS, MIN_POINTS, Dataset
 from toydiff.diffusion import exact
 from toydiff.diffusion.exact import Model
@@ -18,7 +16,7 @@ from toydiff.diffusion.samplers import WAYS, SamplerSpec, reverse
 from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.diffusion.training import TARGETS, Trainer
 from toydiff.diffusion.trajectory import Trajectory
-from toydiff.experiments.settings import Problem, Settings
+from toydiff.experiments.settings import Problem, Settings, usual_size
 from toydiff.networks.mlp import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MODELS
 
 PREDICTORS = ("exact", "network")
@@ -50,24 +48,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "trained": (0, 100_000),
 }
 
-POINT_SECONDS, WEIGHT_SECONDS, NEURON_SECONDS = (
-    4e-9,
-    3e-11,
-    1e-9,
-)  # seconds on one core that a data point, a weight, a neuron takes to answer
+# seconds on one core that a data point, a weight, a neuron takes to answer
+POINT_SECONDS, WEIGHT_SECONDS, NEURON_SECONDS = (4e-9, 3e-11, 1e-9)
 
 UP_TO_T = ("steps", "t")  # fields that must not be larger than T
-VIEW_FIELDS = (
-    "predictor",
-    "sampler",
-    "eta",
-    "steps",
-    "particles",
-    "x",
-    "y",
-    "t",
-    "trained",
-)  # training does not depend on
+# training does not depend on these
+VIEW_FIELDS = ("predictor", "sampler", "eta", "steps", "particles", "x", "y", "t", "trained")
 
 
 @dataclass(frozen=True)
@@ -108,7 +94,8 @@ class Experiment(Settings):
 
     @property
     def _set(self) -> Dataset:
-        return user_data.find(self.dataset) if user_data.is_key(self.dataset) else DATASETS[self.dataset]
+        own = self.user_dataset
+        return DATASETS[self.dataset] if own is None else own
 
     def data(self) -> Tensor:
         """(points, 2): the data. Of one's own there may be fewer. DatasetNotFound if it is not here."""
@@ -117,12 +104,7 @@ class Experiment(Settings):
     @property
     def usual_points(self) -> int:
         """How many points this dataset usually has: 100 for the film's spiral, all of one's own."""
-        chosen = self._set
-        return (
-            len(chosen)
-            if isinstance(chosen, user_data.UserDataset)
-            else inspect.signature(chosen).parameters["n"].default
-        )
+        return usual_size(self._set)
 
     def noise_schedule(self) -> Schedule:
         """The schedule, every beta multiplied by `strength`."""

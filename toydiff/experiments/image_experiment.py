@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from toydiff.data import user_data
 from toydiff.data.images import IMAGES, MAX_IMAGES, Images, ImageSet
 from toydiff.data.points import MIN_POINTS
 from toydiff.diffusion.exact import Model
@@ -17,7 +15,7 @@ from toydiff.diffusion.samplers import WAYS, reverse
 from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.diffusion.training import Trainer
 from toydiff.diffusion.trajectory import Frame, Trajectory
-from toydiff.experiments.settings import Settings
+from toydiff.experiments.settings import Settings, usual_size
 from toydiff.networks.dit import IMAGE_MODELS
 from toydiff.networks.unet import WIDTHS
 
@@ -56,7 +54,8 @@ class ImageExperiment(Settings):
 
     @property
     def _set(self) -> ImageSet:
-        return user_data.find(self.data) if user_data.is_key(self.data) else IMAGES[self.data]
+        own = self.user_dataset
+        return IMAGES[self.data] if own is None else own
 
     def images(self) -> Images:
         """The data. ValueError, with a sentence, if it has to be downloaded and cannot be, or is a user's and
@@ -66,12 +65,7 @@ class ImageExperiment(Settings):
     @property
     def usual_n(self) -> int:
         """How many images this set usually has."""
-        chosen = self._set
-        return (
-            len(chosen)
-            if isinstance(chosen, user_data.UserDataset)
-            else inspect.signature(chosen).parameters["n"].default
-        )
+        return usual_size(self._set)
 
     def noise_schedule(self) -> Schedule:
         """The schedule."""

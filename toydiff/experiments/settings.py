@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Self
 
 from toydiff.data import user_data
+from toydiff.data.user_data import UserDataset
 
 
 class Problem(NamedTuple):
@@ -32,6 +34,12 @@ class Settings:
         for name, value in asdict(self).items():
             if not self._fits(name, value):
                 raise ValueError(f"{name} must be {self.allowed(name)}, not {value!r}")
+
+    @property
+    def user_dataset(self) -> UserDataset | None:
+        """The user's data set that these settings name; None: a built-in one. DatasetNotFound if it is not here."""
+        key = getattr(self, self.user_field)
+        return user_data.find(key) if user_data.is_key(key) else None
 
     @classmethod
     def allowed(cls, name: str) -> str:
@@ -76,6 +84,20 @@ class Settings:
         if isinstance(value, float) and not isinstance(getattr(cls, name), float):
             return False  # a whole number is meant
         return math.isfinite(value) and low <= value <= high
+
+
+def user_datasets(settings: Iterable[Settings]) -> tuple[UserDataset, ...]:
+    """The users' data sets that these settings name, each once. DatasetNotFound if one is not here."""
+    found = dict.fromkeys(one.user_dataset for one in settings)
+    return tuple(one for one in found if one is not None)
+
+
+def usual_size(dataset: Callable[..., object]) -> int:
+    """How many points or images a data set usually has: all of a user's, else the default of its parameter n."""
+    if isinstance(dataset, UserDataset):
+        return len(dataset)
+    size: int = inspect.signature(dataset).parameters["n"].default
+    return size
 
 
 def _parsed(text: str, kind: type) -> object:

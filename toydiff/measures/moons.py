@@ -45,9 +45,8 @@ class Moons:
         return self._phase[place], distance / math.sqrt(self._grid.shape[1])
 
 
-WAXING = 1 - 2 * PHASE_TOLERANCE / (
-    GAP_PHASES[1] - GAP_PHASES[0]
-)  # of the way from half to full: where a phase is surely in the gap
+# of the way from half to full: where a phase is surely in the gap
+WAXING = 1 - 2 * PHASE_TOLERANCE / (GAP_PHASES[1] - GAP_PHASES[0])
 
 
 def in_gap(phase: Tensor) -> Tensor:

@@ -23,12 +23,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from toydiff.data import user_data
 from toydiff.data.images import Images
-from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.experiments.settings import user_datasets
 from toydiff.server import cpu_affinity
 from toydiff.server.limits import limits
 from toydiff.server.snapshots import (
@@ -291,7 +290,8 @@ class Run(_OneLane):
         state: dict[str, Any] | None = None,
     ) -> None:
         self.experiment = experiment
-        super().__init__(JobSpec((experiment,), EVAL_SETTINGS, user_data=_user_data(experiment), state=state), alive)
+        spec = JobSpec((experiment,), EVAL_SETTINGS, user_data=user_datasets([experiment]), state=state)
+        super().__init__(spec, alive)
 
 
 class ImageRun(_OneLane):
@@ -305,7 +305,7 @@ class ImageRun(_OneLane):
         state: dict[str, Any] | None = None,
     ) -> None:
         self.experiment, self.images = experiment, images
-        spec = JobSpec((experiment,), EVAL_SETTINGS, user_data=_user_data(experiment), images=images, state=state)
+        spec = JobSpec((experiment,), EVAL_SETTINGS, user_data=user_datasets([experiment]), images=images, state=state)
         super().__init__(spec, alive)
         self.device = torch.device(self._device)  # that of the worker: this process never uses a graphics card
 
@@ -315,7 +315,8 @@ class Race(Training):
 
     def __init__(self, *experiments: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
         self.experiments = experiments
-        super().__init__(JobSpec(experiments, EVAL_SETTINGS, compared=True, user_data=_user_data(*experiments)), alive)
+        spec = JobSpec(experiments, EVAL_SETTINGS, compared=True, user_data=user_datasets(experiments))
+        super().__init__(spec, alive)
 
     def snapshot(self) -> RaceSnapshot:
         """The latest snapshot. Never waits."""
@@ -369,9 +370,3 @@ def load() -> Load:
     held, beats = trainings(), [worker.beat for worker in _workers()]
     running = sum(training.running for training in held)
     return Load(len(held), running, sum(beat.steps for beat in beats), tuple(beat.memory for beat in beats))
-
-
-def _user_data(*experiments: Experiment | ImageExperiment) -> tuple[UserDataset, ...]:
-    """The data sets of users that these name: the worker does not have them."""
-    keys = {getattr(experiment, experiment.user_field) for experiment in experiments}
-    return tuple(user_data.find(key) for key in keys if user_data.is_key(key))

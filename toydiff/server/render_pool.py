@@ -20,9 +20,8 @@ from inspect import isgeneratorfunction
 from math import inf
 from typing import Any
 
-from toydiff.data import user_data
 from toydiff.data.user_data import DatasetNotFound, UserDataset
-from toydiff.experiments.settings import Settings
+from toydiff.experiments.settings import Settings, user_datasets
 from toydiff.server.limits import limits
 from toydiff.server.render_worker import finished
 from toydiff.server.snapshots import Failed
@@ -57,8 +56,8 @@ class RenderPool:
     so a picture of half a minute does not hold up one of half a second."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = [WorkerProcess("toydiff.server.render_worker") for _ in range(workers)]
-        self._spare, self._spare_idle_since = WorkerProcess("toydiff.server.render_worker"), inf
+        self._workers = [_new_worker() for _ in range(workers)]
+        self._spare, self._spare_idle_since = _new_worker(), inf
         # of each worker at most one long and one short job
         self._at_work: defaultdict[WorkerProcess, list[RenderJob]] = defaultdict(list)
         self._waiting: list[RenderJob] = []
@@ -197,7 +196,7 @@ class RenderPool:
             unused = worker is self._spare and not self._at_work[worker] and idle >= SPARE_IDLE_SECONDS
             if unused:
                 del self._at_work[worker]
-                self._spare = WorkerProcess("toydiff.server.render_worker")
+                self._spare = _new_worker()
         if unused:
             worker.close()
 
@@ -243,6 +242,10 @@ class RenderPool:
             self._hand_out()
 
 
+def _new_worker() -> WorkerProcess:
+    return WorkerProcess("toydiff.server.render_worker")
+
+
 @cache
 def render_pool() -> RenderPool:
     """The pool of this server."""
@@ -255,5 +258,4 @@ def _user_data(make: Callable[[], Any] | None) -> tuple[UserDataset, ...]:
         return ()
     arguments = (*make.args, *make.keywords.values(), getattr(make.func, "__self__", None))
     settings = (one if isinstance(one, Settings) else getattr(one, "experiment", None) for one in arguments)
-    keys = {getattr(one, one.user_field) for one in settings if isinstance(one, Settings)}
-    return tuple(user_data.find(key) for key in keys if user_data.is_key(key))
+    return user_datasets(one for one in settings if isinstance(one, Settings))

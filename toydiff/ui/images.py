@@ -44,15 +44,8 @@ from toydiff.ui.rendering import cached_under, made
 from toydiff.ui.runs import cached_in_session, check
 from toydiff.ui.still_images import enlarged
 
-MENU = (
-    "digits",
-    "moon-phases-16",
-    "moon-phases-16-gap",
-    "moon-phases-32",
-    "two-pixel",
-    "mnist",
-    "fashion-mnist",
-)  # a link may bring others
+# the data sets of the menu; a link may name others
+MENU = ("digits", "moon-phases-16", "moon-phases-16-gap", "moon-phases-32", "two-pixel", "mnist", "fashion-mnist")
 PER_NUMBER, PER_OPERATION = 4e-10, 4e-11  # seconds on one core: of a number in the data, of an operation of a network
 IMAGE_BUDGET = 3  # times TOYDIFF_SECONDS: pictures of images may take longer
 CHUNK_OF_STEPS = 10  # between two movements of the bar

@@ -211,9 +211,8 @@ def _good(training: Training) -> str:
     now = training.snapshot()
     form = "{:.0%}" if isinstance(training, ImageRun) else "{:,.2f} ×"
     ratios = [lane.ratio for lane in (now.lanes if isinstance(now, RaceSnapshot) else (now,))]
-    return " | ".join(
-        form.format(ratio) for ratio in ratios if not math.isnan(ratio)
-    )  # of some images it is not measured
+    # of some images it is not measured
+    return " | ".join(form.format(ratio) for ratio in ratios if not math.isnan(ratio))
 
 
 def _megabytes() -> float | None:

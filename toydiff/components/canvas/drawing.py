@@ -41,7 +41,7 @@ def quantised(points: np.ndarray, most: int) -> np.ndarray:
 
 
 def decoded(drawing: object, most: int) -> np.ndarray | None:
-    """What a browser says is drawn, int16 (N, 2). None if it is no drawing: anybody can send anything."""
+    """What a browser says is drawn, int16 (N, 2). None if it is no drawing: any client can send anything."""
     if not isinstance(drawing, str) or len(drawing) > 6 * most:  # 4 bytes a point, of which base64 makes 5.4
         return None
     try:

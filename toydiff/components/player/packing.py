@@ -28,9 +28,8 @@ from toydiff.draw.style import THEMES
 PACKING_VERSION = 1
 PACKED_UNIT = 8000  # steps from the middle of the view to its edge
 ARROW_UNIT = 32767  # steps to the longest arrow of a frame
-FARTHEST_UNITS = (
-    4 * PACKED_UNIT
-)  # where everything further out ends up, and what is not a number: off the picture, and inside int16
+# where everything further out ends up, and what is not a number: off the picture, and inside int16
+FARTHEST_UNITS = 4 * PACKED_UNIT
 
 
 def pack(
