@@ -281,21 +281,16 @@ def test_training_stops_when_nobody_is_there_and_goes_on_when_somebody_is():
     wait_for(lambda: run.step > step)
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_after_a_while_its_memory_is_given_back_and_it_still_goes_on(monkeypatch, asked):
-    monkeypatch.setattr(live, "PARKED_SECONDS", 0.0)
+def test_who_asks_before_it_is_noticed_that_they_are_back_gets_an_answer():
     there = [True]
     run = Run(SMALL, alive=lambda: there[0])
     run.start()
     wait_for(lambda: run.step >= 10)
     there[0] = False
-    wait_for(lambda: run._parked is not None)
-    wait_for(lambda: unknown(run))
-    assert run.running
+    wait_for(lambda: stands_still(run))
     step, count = run.step, len(run.snapshot().evaluations)
-    if asked:  # before anybody has noticed that the session is back
-        run.advance(5)
-        assert run.step == step + 5
+    run.advance(5)
+    assert run.step == step + 5
     there[0] = True
     wait_for(lambda: run.step > step + 5)
     run.pause()

@@ -16,7 +16,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
@@ -47,7 +46,6 @@ from toydiff.text import words
 EVAL_SETTINGS = EvalSettings()
 MEASURED_SAMPLES, JUDGED_IMAGES = EVAL_SETTINGS.samples, EVAL_SETTINGS.images
 
-PARKED_SECONDS = 60.0  # seconds without a browser, after which a training frees its memory
 MAX_DEATHS = 2  # of workers in one training without a saved state in between: then it is not resumed by itself
 MAX_REQUESTS = 10  # to get an answer, each from a new process
 
@@ -74,9 +72,8 @@ class Training:
         self._wanted, self._command = False, 0  # the last command, start or stop, and its number
         self._lost: int | None = None
         self._deaths = 0
-        self._parked: Future[Any] | None = None  # set when the worker has dropped the job, or soon will
-        self._left: float | None = None  # since when no browser is there
-        self._waiting = 0  # number of callers that wait for an answer
+        self._dropped = False  # whether the worker has dropped the job
+        self._there = True  # whether a browser is there
         self._known: tuple[tuple[Model, ...], int] | None = None
         self._worker.start()
         self._worker.listen(self._key, self)
@@ -103,7 +100,7 @@ class Training:
             self._say("start" if wanted else "stop")
 
     def start(self) -> None:
-        self._wake()
+        self._reload()
         self._forgive()
         self.running = self.diverged_at is None
 
@@ -111,7 +108,7 @@ class Training:
         """Stop at once. Waits for the last evaluation, for `patience` seconds at most; then it comes later."""
         with self._worker.lock:
             self._say("stop")
-            if self._parked is not None:
+            if self._dropped:
                 return
         self._forgive()
         if patience is not None:
@@ -145,7 +142,7 @@ class Training:
     def revive(self, guilty: bool) -> None:
         """Resume in a new process. guilty: the old one died while it worked for this training."""
         self._deaths += guilty
-        if self._saved is None or self._parked is not None:
+        if self._saved is None or self._dropped:
             return  # the callers that wait will ask again
         if self._deaths < MAX_DEATHS:
             self._load()
@@ -154,27 +151,14 @@ class Training:
             self._give_up(Trouble("live.deadly", {}))
 
     def look_after(self) -> None:
-        """Suspend it while no browser is there; after PARKED_SECONDS seconds, free its memory."""
-        there, now = True, time.monotonic()
+        """Suspend it while no browser is there."""
+        there = True
         with suppress(Exception):  # the session may end meanwhile
             there = self._alive()
         with self._worker.lock:
-            if there and self._left is not None:
-                self._left = None
-                if self._parked is None:
-                    self._worker.send("there", self._key, True)
-                elif self._newest.problem is None:
-                    threading.Thread(target=self._wake, daemon=True).start()  # it may have to wait
-            elif not there and self._left is None:
-                self._left = now
-                self._worker.send("there", self._key, False)
-            elif (
-                self._left is not None
-                and now - self._left > PARKED_SECONDS
-                and self._parked is None
-                and not self._waiting
-            ):
-                self._parked = self._worker.ask("park", self._key)
+            if there != self._there:
+                self._there = there
+                self._worker.send("there", self._key, there)
 
     # ---------------------------------------------------------------- commands to the worker
 
@@ -201,34 +185,24 @@ class Training:
 
     def _ask(self, what: str, more: Callable[[], tuple[Any, ...]] = tuple) -> Any:
         """The worker's answer; if it dies first, that of the next process. Failed, with a sentence."""
-        with self._worker.lock:
-            self._waiting += 1  # do not park it meanwhile
-        try:
-            for _ in range(MAX_REQUESTS):
-                if what != "new":
-                    self._wake()
-                try:
-                    return self._worker.ask(what, self._key, *more()).result()
-                except Died:
-                    if self._deaths >= MAX_DEATHS:
-                        raise Failed(words("live.deadly")) from None
-                except Unknown:
-                    problem = self._newest.problem or Trouble("live.failed", {})
-                    raise Failed(problem.sentence) from None
-            raise Failed(words("live.no_process"))
-        finally:
-            with self._worker.lock:
-                self._waiting -= 1
+        for _ in range(MAX_REQUESTS):
+            if what != "new":
+                self._reload()
+            try:
+                return self._worker.ask(what, self._key, *more()).result()
+            except Died:
+                if self._deaths >= MAX_DEATHS:
+                    raise Failed(words("live.deadly")) from None
+            except Unknown:
+                problem = self._newest.problem or Trouble("live.failed", {})
+                raise Failed(problem.sentence) from None
+        raise Failed(words("live.no_process"))
 
-    def _wake(self) -> None:
-        """Load the job into the worker again if it was parked."""
-        parked = self._parked
-        if parked is None:
-            return
-        wait([parked])
+    def _reload(self) -> None:
+        """Send the job to the worker again if it was dropped."""
         with self._worker.lock:
-            if self._parked is parked:
-                self._parked = None
+            if self._dropped:
+                self._dropped = False
                 self._load()
 
     def _load(self) -> None:
@@ -240,7 +214,7 @@ class Training:
         marks = tuple(mark for mark in saved.marks if mark[0] in there)
         saved = saved._replace(marks=marks, losses=self._record.losses(saved.step))
         self._worker.send("new", self._key, self._spec._replace(saved=saved))
-        if self._left is not None:
+        if not self._there:
             self._worker.send("there", self._key, False)
         self._say("start" if wanted else "stop")
 
@@ -254,8 +228,7 @@ class Training:
         """The worker has dropped it. Only a person starts it again."""
         self._wanted = False
         self._record.stop(problem)
-        self._parked = Future()
-        self._parked.set_result(None)
+        self._dropped = True
 
     def _forgive(self) -> None:
         """A person acts: forget earlier failures."""

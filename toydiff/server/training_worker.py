@@ -102,11 +102,6 @@ class Worker:
             job.ask(request)
         if what in ("predictors", "file"):
             self._answer(request, getattr(job, what)(*more))
-        elif what == "park":
-            self._send("update", key, job.update())
-            self._send("saved", key, job.save())
-            self._drop(key)
-            self._answer(request, None)
         else:
             self._report(key, at_once=True)
 
