@@ -35,18 +35,6 @@ class Lock:
 LOCK = Lock()
 
 
-def noted(book: Path, name: object) -> None:
-    """A line in a book, when this is made."""
-    with book.open("a") as file:
-        print(name, file=file)
-
-
-def noted_step_by_step(book: Path, name: object) -> Generator[float, None, None]:
-    """The same, but lets others go first."""
-    yield 0.5
-    noted(book, name)
-
-
 def place() -> int:
     """Where this is computed."""
     return os.getpid()
@@ -75,22 +63,11 @@ def until(flag: Path) -> int:
 
 
 def step_by_step(flag: Path) -> Generator[float, None, int]:
-    """The same, but lets others go first."""
+    """The same, and says how much is done."""
     while not flag.exists():
         time.sleep(0.01)
         yield 0.5
     return os.getpid()
-
-
-def worked(flag: Path) -> Generator[float, None, float]:
-    """The same; returns the seconds that were left for it."""
-    seconds = 0.0
-    while not flag.exists():
-        began = time.monotonic()
-        time.sleep(0.01)
-        seconds += time.monotonic() - began
-        yield 0.5
-    return seconds
 
 
 def exact_scene(experiment: Experiment) -> Scene:

@@ -3,9 +3,8 @@
 import os
 import pickle
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -18,14 +17,11 @@ from tests.rendered import (
     die,
     die_again,
     exact_scene,
-    noted,
-    noted_step_by_step,
     place,
     slowly,
     step_by_step,
     unsendable,
     until,
-    worked,
     wrong,
 )
 from tests.test_live import POSIX
@@ -247,48 +243,39 @@ def test_many_ask_at_once(pool):
         asker.join(120)
     assert len(found) == 40
     assert not pool._waiting
-    assert not any(pool._at_work.values())
+    assert not pool._at_work
 
 
-def test_a_film_lets_others_go_between(pool, tmp_path):
-    flag = tmp_path / "flag"
-    with pool.requested(partial(step_by_step, flag)) as film, pool.requested(partial(step_by_step, flag)) as other:
-        pool.go_on(film, lambda _: None)
-        with pool.requested(place) as picture:
-            assert [pool.ahead(job) for job in (film, other, picture)] == [0, 0, 0]
-            assert wait(pool, picture)
-            assert not film.picture.done()
-            assert pool._waiting == [other]  # of two films, one after the other
-        flag.touch()
-        assert wait(pool, film) == wait(pool, other)
+@pytest.mark.slow
+def test_uploads_have_a_worker_only_while_there_is_work(tmp_path):
+    flag, pool = tmp_path / "flag", RenderPool(0)
+    assert not pool.ready
+    try:
+        with pool.requested(partial(step_by_step, flag)) as first, pool.requested(partial(slowly, 4, 0)) as second:
+            pool.go_on(first, lambda _: None)
+            wait_for(lambda: pool.go_on(first, lambda _: None) or first.asked is not None)
+            assert second.asked is None and pool.ahead(second) == 0  # one user's pictures after another
+            flag.touch()
+            assert wait(pool, first) != os.getpid()
+            assert wait(pool, second) == 4
+        used = pool._spare
+        pool._spare_idle_since = -1e9
+        pool._end_spare(used)  # as after a while without work
+        assert used._process.poll() is not None
+        assert not pool.ready
+    finally:
+        pool.close()
 
 
-def test_a_film_is_begun_however_many_others_wait(pool, tmp_path):
-    flag, book = tmp_path / "flag", tmp_path / "book"
-    with ExitStack() as stack:
-        first = stack.enter_context(pool.requested(partial(until, flag)))
-        others = [stack.enter_context(pool.requested(partial(noted, book, n))) for n in range(9)]
-        pool.go_on(first, lambda _: None)
-        film = stack.enter_context(pool.requested(partial(noted_step_by_step, book, "film")))
-        pool.go_on(film, lambda _: None)
-        flag.touch()
-        for job in (film, *others):
-            wait(pool, job)
-    made = book.read_text().split()
-    assert made.index("film") < made.index("8")
+def test_where_no_process_can_be_started_uploads_are_read_in_place(monkeypatch):
+    def no_process(*_: object, **__: object) -> None:
+        raise OSError("no memory")
 
-
-def test_some_time_is_left_for_a_film(pool, tmp_path):
-    flag, seconds = tmp_path / "flag", []
-    with pool.requested(partial(worked, flag)) as film:
-        pool.go_on(film, lambda _: None)
-        for _ in range(4):
-            began = time.monotonic()
-            made(pool, partial(time.sleep, 0.2))
-            seconds.append(time.monotonic() - began)
-        flag.touch()
-        assert wait(pool, film) > 0.08  # seconds at work on it, while the others were made
-    assert min(seconds[1:]) > 0.22
+    monkeypatch.setattr(worker_process.subprocess, "Popen", no_process)
+    shares: list[float] = []
+    with (pool := RenderPool(0)).requested(partial(slowly, 4, 0)) as job:
+        assert wait(pool, job, shares.append) == 4
+    assert shares == [0.25, 0.5, 0.75, 1]
 
 
 def test_whoever_paints_in_place_and_is_called_away_leaves_it_to_the_next(closed):
@@ -401,15 +388,10 @@ def test_a_click_on_something_else_gives_the_lock_back(monkeypatch):
     assert not LOCK.locked()
 
 
-def test_a_picture_that_cannot_be_sent_is_a_sentence_and_not_the_films(pool, tmp_path):
-    flag = tmp_path / "flag"
-    with pool.requested(partial(step_by_step, flag)) as film:
-        pool.go_on(film, lambda _: None)
-        with pytest.raises(Failed, match=words("studio.failed")[:30]):
-            made(pool, unsendable)
-        assert made(pool, place)
-        flag.touch()
-        assert wait(pool, film)
+def test_a_picture_that_cannot_be_sent_is_a_sentence(pool):
+    with pytest.raises(Failed, match=words("studio.failed")[:30]):
+        made(pool, unsendable)
+    assert made(pool, place)
 
 
 def test_a_worker_that_has_nothing_to_do_comes_first(closed):
@@ -418,5 +400,5 @@ def test_a_worker_that_has_nothing_to_do_comes_first(closed):
 
     busy, idle = Ready(), Ready()
     closed._workers = [busy, idle]
-    closed._at_work[busy] = [RenderJob(place)]
-    assert closed._free(RenderJob(partial(slowly, 1, 0))) is idle
+    closed._at_work[busy] = RenderJob(place)
+    assert closed._free() is idle

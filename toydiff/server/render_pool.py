@@ -3,20 +3,17 @@
 The app stays prompt meanwhile. Two people who ask for the same picture wait for one job and both get its result. While
 no worker is up yet, the page that asks makes the picture itself.
 
-A generator is a long job, for example reading a user's pictures one by one. It yields how much is done, and can
-be interrupted there: the worker then makes another picture, if one waits, but leaves a seventh of its time to the long
-job. So one student's slider does not wait for all pictures of another one, and in a busy class those are read too.
+Reading a user's pictures one by one may take a minute. A pool of its own does that, so that no slider waits for it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
-from inspect import isgeneratorfunction
 from math import inf
 from typing import Any
 
@@ -41,8 +38,6 @@ class RenderJob:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make: Callable[[], Any] | None = make  # None once it is made
-        maker: object = make.func if isinstance(make, partial) else make
-        self.long = isgeneratorfunction(maker)
         self.picture = Answer()
         self.watchers = 0  # pages that wait for it
         self.asked: Answer | None = None  # a worker's answer; `picture` itself if a page makes it; None: not begun
@@ -53,13 +48,13 @@ class RenderJob:
 
 class RenderPool:
     """Render workers, and the queue of jobs. A spare worker is started when all others have been busy for BUSY_SECONDS:
-    so a picture of half a minute does not hold up one of half a second."""
+    so a picture of half a minute does not hold up one of half a second. In a pool of 0 workers the spare one does
+    everything: it is there only while there is work."""
 
     def __init__(self, workers: int) -> None:
         self._workers = [_new_worker() for _ in range(workers)]
         self._spare, self._spare_idle_since = _new_worker(), inf
-        # of each worker at most one long and one short job
-        self._at_work: defaultdict[WorkerProcess, list[RenderJob]] = defaultdict(list)
+        self._at_work: dict[WorkerProcess, RenderJob] = {}
         self._waiting: list[RenderJob] = []
         self._kept: OrderedDict[object, RenderJob] = OrderedDict()
         self._lock = threading.RLock()
@@ -76,8 +71,8 @@ class RenderPool:
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is up."""
-        return any(worker.born for worker in self._workers)
+        """Whether a worker is up, or the spare one on its way."""
+        return any(worker.born for worker in self._workers) or self._spare.pid is not None
 
     @contextmanager
     def requested(self, make: Callable[[], Any], key: object = None) -> Iterator[RenderJob]:
@@ -115,11 +110,9 @@ class RenderPool:
             room -= self._kept.pop(made.pop(0)).picture.size
 
     def ahead(self, job: RenderJob) -> int:
-        """How many jobs of its kind come before this one in the queue."""
+        """How many jobs come before this one in the queue."""
         with self._lock:
-            if job not in self._waiting:
-                return 0
-            return sum(one.long == job.long for one in self._waiting[: self._waiting.index(job)])
+            return self._waiting.index(job) if job in self._waiting else 0
 
     def go_on(self, job: RenderJob, tell: Callable[[float], object]) -> None:
         """Hand jobs to free workers. If no worker is up, make this picture here, unless it has killed a worker before.
@@ -158,20 +151,24 @@ class RenderPool:
     def _hand_out(self) -> None:
         """Begin each waiting job for which a worker is free."""
         for job in list(self._waiting):
-            worker = self._free(job)
+            worker = self._free()
             if worker is not None:
                 self._waiting.remove(job)
                 self._begin(worker, job)
 
-    def _free(self, job: RenderJob) -> WorkerProcess | None:
-        """A worker that can begin this job."""
-        free = [worker for worker in self._workers if worker.born and self._has_room(worker, job)]
-        others = (one for jobs in self._at_work.values() for one in jobs if not one.long)
-        begun = max((one.begun_at for one in others), default=inf)
-        if not free and not job.long and time.monotonic() - begun > BUSY_SECONDS:
+    def _free(self) -> WorkerProcess | None:
+        """A worker that is up and has nothing to do."""
+        idle = (worker for worker in self._workers if worker.born and worker not in self._at_work)
+        free = next(idle, None)
+        if free is None and self._all_busy():
             self._start_spare()
-            free = [self._spare] if self._spare.born and self._has_room(self._spare, job) else []
-        return min(free, key=lambda worker: len(self._at_work[worker]), default=None)
+            free = self._spare if self._spare.born and self._spare not in self._at_work else None
+        return free
+
+    def _all_busy(self) -> bool:
+        """Whether every worker has been at the same job for BUSY_SECONDS."""
+        begun = max((job.begun_at for job in self._at_work.values()), default=inf)
+        return not self._workers or time.monotonic() - begun > BUSY_SECONDS
 
     def _start_spare(self) -> None:
         if self._spare.pid is None:
@@ -186,16 +183,12 @@ class RenderPool:
         rest.daemon = True
         rest.start()
 
-    def _has_room(self, worker: WorkerProcess, job: RenderJob) -> bool:
-        return all(one.long != job.long for one in self._at_work[worker])
-
     def _end_spare(self, worker: WorkerProcess) -> None:
         """End the spare worker if it has been idle."""
         with self._lock:
             idle = time.monotonic() - self._spare_idle_since
-            unused = worker is self._spare and not self._at_work[worker] and idle >= SPARE_IDLE_SECONDS
+            unused = worker is self._spare and worker not in self._at_work and idle >= SPARE_IDLE_SECONDS
             if unused:
-                del self._at_work[worker]
                 self._spare = _new_worker()
         if unused:
             worker.close()
@@ -208,13 +201,13 @@ class RenderPool:
             job.picture.set_exception(error)
             return
         job.asked = asked
-        self._at_work[worker].append(job)
+        self._at_work[worker] = job
         asked.add_done_callback(partial(self._answered, worker, job))
 
     def _answered(self, worker: WorkerProcess, job: RenderJob, answer: Answer) -> None:
         error = answer.exception()
         with self._lock:
-            self._at_work[worker].remove(job)
+            del self._at_work[worker]
             if worker is self._spare:
                 self._let_spare_rest()
             again = False
@@ -250,6 +243,12 @@ def _new_worker() -> WorkerProcess:
 def render_pool() -> RenderPool:
     """The pool of this server."""
     return RenderPool(limits().painters)
+
+
+@cache
+def upload_pool() -> RenderPool:
+    """The process that reads what users bring, one user's pictures after another."""
+    return RenderPool(0)
 
 
 def _user_data(make: Callable[[], Any] | None) -> tuple[UserDataset, ...]:

@@ -1,5 +1,4 @@
-"""A render worker: a process that makes the pictures that take long, so that the app stays prompt. One job at a time,
-but a job that reports its progress can be interrupted by another one.
+"""A render worker: a process that makes the pictures that take long, one after another, so that the app stays prompt.
 
 `python -m toydiff.server.render_worker`, started by `worker_process.py`. It ends when the app has ended.
 """
@@ -17,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
@@ -32,7 +32,6 @@ from toydiff.text import words
 
 RENDER_NICE = 1  # just below the app: a page waits for it
 RENDER_BEAT_SECONDS = 1.0  # seconds between two signs of life
-LEFT = 1 / 6  # of the time of the jobs that interrupt it is left, at least, for a long job
 HELD = 4  # data sets of users that it keeps
 
 
@@ -67,38 +66,23 @@ def main() -> None:
     threading.Thread(target=child_main.read, args=(source, inbox.put), daemon=True).start()
     threading.Thread(target=out.live, daemon=True).start()
 
-    def paint() -> None:
-        _, _, request, make, datasets = inbox.get()
-        held.extend(user_data.keep(one.name, one.data) for one in datasets)
-
-        busy_until = time.monotonic()
-
-        def tell(share: float) -> None:
-            nonlocal busy_until
-            out.send("share", request, share)
-            began = time.monotonic()
-            if began >= busy_until and not inbox.empty():
-                paint()
-                now = time.monotonic()
-                busy_until = now + LEFT * (now - began)
-
-        picture, error = painted(make, tell)
-        try:
-            out.send("answer", request, picture, error)
-        except Exception:  # it cannot be sent, or the app has ended
-            logging.getLogger(__name__).exception("a picture could not be sent")
-            out.send("answer", request, None, Failed(words("studio.failed")))
-        del make, datasets, picture, error
-        give_back()
-
     with suppress(BrokenPipeError):
         while True:
-            paint()
+            _, _, request, make, datasets = inbox.get()
+            held.extend(user_data.keep(one.name, one.data) for one in datasets)
+            picture, error = rendered(make, partial(out.send, "share", request))
+            try:
+                out.send("answer", request, picture, error)
+            except Exception:  # it cannot be sent, or the app has ended
+                logging.getLogger(__name__).exception("a picture could not be sent")
+                out.send("answer", request, None, Failed(words("studio.failed")))
+            del make, datasets, picture, error
+            give_back()
 
 
-def painted(make: bytes, tell: Callable[[float], object]) -> tuple[object, Exception | None]:
+def rendered(make: bytes, tell: Callable[[float], object]) -> tuple[object, Exception | None]:
     """What the packed function makes, or what went wrong: if that is our fault, a sentence, and the log says more.
-    If it makes a generator, that yields how much is done, which is told, and returns the picture."""
+    A generator yields how much is done, which is told, and returns the picture."""
     try:
         return finished(transport.unpacked(make)(), tell), None
     except ValueError as error:

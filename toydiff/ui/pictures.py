@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import PurePosixPath
-from typing import cast
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from toydiff.data import user_data
-from toydiff.data.pictures import MAX_PICTURES, MAX_PIXELS, MAX_ZIP_BYTES, SUFFIXES, Pictures, Skipped, Source, read
+from toydiff.data.pictures import MAX_PICTURES, MAX_PIXELS, MAX_ZIP_BYTES, SUFFIXES, Skipped, Source, read
 from toydiff.experiments import checkpoint
 from toydiff.experiments.checkpoint import Checkpoint
 from toydiff.experiments.image_experiment import ImageExperiment
@@ -20,7 +20,7 @@ from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.images import load
-from toydiff.ui.rendering import made
+from toydiff.ui.rendering import made_bit_by_bit
 from toydiff.ui.runs import cached_in_session
 from toydiff.ui.still_images import enlarged
 
@@ -65,8 +65,8 @@ def own_pictures() -> None:
         return
     try:
         key = _ids(files), side, colour
-        find = cast(Callable[..., Pictures], read)
-        found = cached_in_session("own-pictures", key, lambda: made(find, source(files), side, colour=colour))
+        make = partial(made_bit_by_bit, read, source(files), side, colour=colour)
+        found = cached_in_session("own-pictures", key, make)
     except ValueError as error:
         st.error(str(error))
         return

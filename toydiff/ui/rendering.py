@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 import streamlit as st
 
-from toydiff.server.render_pool import RenderJob, render_pool
+from toydiff.server.render_pool import RenderJob, RenderPool, render_pool, upload_pool
 from toydiff.server.snapshots import Failed
 from toydiff.text import words
 
@@ -21,10 +21,17 @@ LOOK_SECONDS = 0.25  # between two looks at a job
 
 
 def made(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
-    """What a function makes of its arguments, in a render worker: all of them can be pickled. It may be a generator
-    that yields how much is done and returns the picture. While the page waits, it shows the queue and how much is done.
-    A ValueError comes through; if the worker fails, the page ends with a sentence."""
+    """What a function makes of its arguments, in a render worker: all of them can be pickled. While the page waits, it
+    shows the queue. A ValueError comes through; if the worker fails, the page ends with a sentence."""
     return cast(Made, _fetched(partial(make, *arguments, **named), None))
+
+
+def made_bit_by_bit(
+    make: Callable[Given, Generator[float, None, Made]], *arguments: Given.args, **named: Given.kwargs
+) -> Made:
+    """Like `made`, but in the process for uploads. The function yields how much is done, which the page shows, and
+    returns the result."""
+    return cast(Made, _fetched(partial(make, *arguments, **named), None, upload_pool()))
 
 
 def tried(make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
@@ -68,23 +75,23 @@ def wait_in_place(there: bool, wait: Callable[[], object]) -> None:
         place.empty()
 
 
-def _fetched(make: Callable[[], Any], key: object) -> Any:
+def _fetched(make: Callable[[], Any], key: object, pool: RenderPool | None = None) -> Any:
     try:
-        return _waited(make, key)
+        return _waited(make, key, pool)
     except Failed as error:
         st.error(str(error))
         st.stop()
 
 
-def _waited(make: Callable[[], Any], key: object) -> Any:
-    with render_pool().requested(make, key) as job:
-        wait_in_place(job.picture.done(), partial(_wait, job))
+def _waited(make: Callable[[], Any], key: object, pool: RenderPool | None = None) -> Any:
+    pool = pool or render_pool()
+    with pool.requested(make, key) as job:
+        wait_in_place(job.picture.done(), partial(_wait, pool, job))
         return job.picture.result()
 
 
-def _wait(job: RenderJob) -> None:
+def _wait(pool: RenderPool, job: RenderJob) -> None:
     """Until the picture is there. A rerun of the page can end this function."""
-    pool = render_pool()
     with st.spinner(words("page.computing")):
         line = st.empty()
         tell = lambda share: line.progress(share) if share else line.empty()  # noqa: E731
