@@ -21,7 +21,7 @@ experiment = page.settings("dataset", "points", "schedule", "T", "strength", "sa
 run, now = page.training("field")
 
 looks = {name: getattr(experiment, name) for name in ("sampler", "particles")}
-shown = replace(run.experiment, **looks)
+shown = run.experiment.looked_at(**looks)
 best = truth(shown)
 
 
@@ -65,7 +65,7 @@ pair = race("time", told, replace(told, network="mlp-no-time"), NAMES)
 
 def watch_pair(pair: Race) -> None:
     networks, steps = pair.predictors()
-    both = replace(pair.experiments[0], **looks)  # which may be of older settings
+    both = pair.experiments[0].looked_at(**looks)  # which may be of older settings
     made_by = words("page.network", steps=f"{steps:,}")
     scene, errors = fields("fields", both, (pair, steps), dict(zip(NAMES, networks, strict=True)), made_by)
     name = f"toydiff-no-time-{both.dataset}"

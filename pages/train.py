@@ -5,7 +5,7 @@ import streamlit as st
 from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
-from toydiff.server.live import MEASURED_SAMPLES
+from toydiff.server.live import MEASURED_SAMPLES, SHOWN_SAMPLES
 from toydiff.server.snapshots import Snapshot, times
 from toydiff.text import words
 from toydiff.ui import page, state
@@ -36,8 +36,8 @@ def watch(old: Snapshot) -> None:
         notes = tuple(point.note("train.note") for point in now.evaluations)
         panel = Panel(words("train.samples"), words("formulas.ddpm"), now.trajectory, notes)
         made_by = words("page.network", steps=f"{newest.step:,}")
-        what = stamp(run.experiment, words("names.ddpm"), made_by)
-        data, start = run.experiment.data()[:GHOST], run.experiment.start()
+        what = stamp(run.experiment.looked_at(), words("names.ddpm"), made_by)
+        data, start = run.experiment.data()[:GHOST], run.experiment.start(SHOWN_SAMPLES)
         scene = Scene((panel,), data, what, clock="step", start=start)
         film_with_export(scene, key="train", name=f"toydiff-train-{run.experiment.dataset}", grows=True)
     with curves:

@@ -9,7 +9,7 @@ import torch
 from toydiff.data.points import DATASETS
 from toydiff.diffusion.samplers import WAYS
 from toydiff.diffusion.schedules import SCHEDULES
-from toydiff.experiments.experiment import CHOICES, RANGES, UP_TO_T, VIEW_FIELDS, Experiment, allowed
+from toydiff.experiments.experiment import Experiment, PointTraining
 
 DEFAULT = asdict(Experiment())
 each_field = pytest.mark.parametrize("name", DEFAULT)
@@ -20,23 +20,23 @@ def anything(seed):
     rng = random.Random(seed)
 
     def value(name):
-        if name in CHOICES:
-            return rng.choice(CHOICES[name])
-        low, high = RANGES[name]
+        if name in Experiment.choices():
+            return rng.choice(Experiment.choices()[name])
+        low, high = Experiment.ranges()[name]
         if isinstance(DEFAULT[name], float):
             mixed = low * (high / low) ** rng.random() if low > 0 else 0.0
             return rng.choice([low, high, rng.uniform(low, high), mixed])
         return rng.choice([low, high, rng.randint(low, high)])
 
     chosen = {name: value(name) for name in DEFAULT}
-    return Experiment(**chosen | {name: min(chosen[name], chosen["T"]) for name in UP_TO_T})
+    return Experiment(**chosen | {name: min(chosen[name], chosen["T"]) for name in Experiment.limited()})
 
 
 def test_every_field_has_choices_or_a_range_and_a_default_in_it():
-    assert {*CHOICES} | {*RANGES} == {f.name for f in fields(Experiment)}
-    assert not {*CHOICES} & {*RANGES}
-    assert CHOICES["dataset"] == tuple(DATASETS)
-    assert CHOICES["schedule"] == tuple(SCHEDULES)
+    assert {*Experiment.choices()} | {*Experiment.ranges()} == {f.name for f in fields(Experiment)}
+    assert not {*Experiment.choices()} & {*Experiment.ranges()}
+    assert Experiment.choices()["dataset"] == tuple(DATASETS)
+    assert Experiment.choices()["schedule"] == tuple(SCHEDULES)
 
 
 @pytest.mark.parametrize("seed", range(100))
@@ -46,7 +46,7 @@ def test_to_a_link_and_back(seed):
     assert all(isinstance(text, str) for text in params.values())
     assert Experiment.from_params(params) == (experiment, [])
     some = dict(random.Random(seed).sample(sorted(params.items()), 5))
-    if some.keys() & set(UP_TO_T):  # what they may be depends on T
+    if some.keys() & set(Experiment.limited()):  # what they may be depends on T
         some["T"] = params["T"]
     back, problems = Experiment.from_params(some)
     assert not problems
@@ -67,7 +67,7 @@ def test_garbage_falls_back_to_the_default_and_is_listed(name, text):
     (problem,) = problems
     assert problem.name == name
     assert problem.used == DEFAULT[name]
-    assert problem.allowed == allowed(name)
+    assert problem.allowed == Experiment.allowed(name)
     assert problem.value == text[:40]
 
 
@@ -84,31 +84,31 @@ def test_a_broken_number_is_not_a_whole_one(name):
     assert [p.name for p in Experiment.from_params({name: "20.5"})[1]] == [name]
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("name", Experiment.ranges())
 def test_ends_of_a_range_are_in_and_what_is_beyond_is_refused(name):
-    low, high = RANGES[name]
+    low, high = Experiment.ranges()[name]
     kind = type(DEFAULT[name])
     for end in (low, high):
         assert getattr(Experiment(**{"T": 1000, name: kind(end)}), name) == end
     for beyond in (low - 1, high + 1, float("nan"), float("inf"), "5", None):
         with pytest.raises(ValueError, match=name) as refused:
             Experiment(**{name: beyond})
-        assert allowed(name) in str(refused.value)
+        assert Experiment.allowed(name) in str(refused.value)
 
 
 def test_ranges_in_words():
-    assert allowed("T") == "10 … 1,000"
-    assert allowed("seed") == "0 … 2,147,483,647"
-    assert allowed("lr") == "0.000001 … 1,000"
-    assert allowed("predictor") == "exact, network"
+    assert Experiment.allowed("T") == "10 … 1,000"
+    assert Experiment.allowed("seed") == "0 … 2,147,483,647"
+    assert Experiment.allowed("lr") == "0.000001 … 1,000"
+    assert Experiment.allowed("predictor") == "exact, network"
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", Experiment.choices())
 def test_an_unknown_name_is_refused(name):
     for wrong in ("", "Spiral", None, 3):
         with pytest.raises(ValueError, match=name) as refused:
             Experiment(**{name: wrong})
-        assert all(choice in str(refused.value) for choice in CHOICES[name])
+        assert all(choice in str(refused.value) for choice in Experiment.choices()[name])
 
 
 def test_equal_experiments_are_one_key():
@@ -123,14 +123,15 @@ def test_training_drops_what_training_does_not_depend_on():
     experiment = replace(anything(1), T=50, steps=0, t=0)
     same = replace(experiment, predictor="network", steps=7, particles=9, trained=11, eta=0.3, x=1.0, y=-2.0, t=5)
     assert experiment.training == same.training == same.training.training
-    for name in set(DEFAULT) - set(VIEW_FIELDS):
+    assert experiment.training.looked_at(predictor="network").training == experiment.training
+    for name in asdict(PointTraining()):
         assert getattr(experiment.training, name) == getattr(experiment, name)
         other = replace(experiment, **{name: next(v for v in values(name) if v != getattr(experiment, name))})
         assert other.training != experiment.training
 
 
 def values(name):
-    return CHOICES.get(name) or RANGES[name]
+    return Experiment.choices().get(name) or Experiment.ranges()[name]
 
 
 SMALL = Experiment(points=50, T=20, width=8, depth=1, particles=30)
@@ -196,7 +197,7 @@ def test_anything_that_is_allowed_runs(seed):
             assert experiment.reverse(model, way).x.shape[1:] == (20, 2)
 
 
-@pytest.mark.parametrize("name", UP_TO_T)
+@pytest.mark.parametrize("name", Experiment.limited())
 def test_steps_beyond_T_fall_back_and_are_listed(name):
     experiment, problems = Experiment.from_params({"T": "50", name: "80"})
     assert (experiment.T, getattr(experiment, name)) == (50, 0)

@@ -34,7 +34,7 @@ from toydiff.data.points import MIN_POINTS
 from toydiff.draw.files import numbers
 from toydiff.draw.film import spaced
 from toydiff.experiments.checkpoint import _sum, pack
-from toydiff.experiments.experiment import PREDICTORS, RANGES, Experiment
+from toydiff.experiments.experiment import PREDICTORS, Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import live
 from toydiff.server.limits import Limits, limits
@@ -540,7 +540,7 @@ def test_the_limits_in_the_security_notes_are_those_of_the_code():
     notes = " ".join((APP.parent / "SECURITY.md").read_text("utf-8").split())
     (frames,) = re.findall(r"const FRAMES = (\d+);", component("player").js)
     assert int(frames) == len(spaced(1000))  # from a terminal as well
-    table, most = files.limits(), {name: f"{high:,.0f}" for name, (_, high) in RANGES.items()}
+    table, most = files.limits(), {name: f"{high:,.0f}" for name, (_, high) in Experiment.ranges().items()}
     for limit in (
         f"{table['megabytes']} MB, {table['rows']} rows, {table['columns']} columns, {table['cells']} cells",
         f"{table['megabytes']} MB, {table['millions']} million pixels",

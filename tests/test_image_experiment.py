@@ -8,28 +8,21 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from toydiff.data.images import IMAGES
-from toydiff.experiments.image_experiment import (
-    CLIP,
-    IMAGE_CHOICES,
-    IMAGE_RANGES,
-    ImageExperiment,
-    allowed,
-    usual_device,
-)
+from toydiff.experiments.image_experiment import CLIP, ImageExperiment, usual_device
 
-wrong = [(name, "nonsense") for name in IMAGE_CHOICES]
-for name, ends in IMAGE_RANGES.items():
+wrong = [(name, "nonsense") for name in ImageExperiment.choices()]
+for name, ends in ImageExperiment.ranges().items():
     kind = type(getattr(ImageExperiment, name))
     wrong += [(name, kind(ends[0]) - 1), (name, kind(ends[1]) + 1), (name, float("nan")), (name, "1"), (name, True)]
 
 
 def test_every_field_has_its_limits():
-    assert {*IMAGE_CHOICES, *IMAGE_RANGES} == set(asdict(ImageExperiment()))
+    assert {*ImageExperiment.choices(), *ImageExperiment.ranges()} == set(asdict(ImageExperiment()))
 
 
 @pytest.mark.parametrize(("name", "value"), [*wrong, ("batch", 8.0)])
 def test_a_wrong_value_is_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} must be {allowed(name)[:5]}"):
+    with pytest.raises(ValueError, match=f"{name} must be {ImageExperiment.allowed(name)[:5]}"):
         replace(ImageExperiment(), **{name: value})
 
 
@@ -41,7 +34,9 @@ def test_there_and_back_as_text():
 
 
 bad_text = [(name, "nonsense") for name in asdict(ImageExperiment())]
-bad_text += [(name, text) for name in IMAGE_RANGES for text in ("-1", "nan", "1e999", "9" * 5000, "", "1 000")]
+bad_text += [
+    (name, text) for name in ImageExperiment.ranges() for text in ("-1", "nan", "1e999", "9" * 5000, "", "1 000")
+]
 bad_text += [("batch", "8.0"), ("T", "True")]
 
 
@@ -54,7 +49,7 @@ def test_wrong_text_falls_back_and_is_listed(name, text):
     assert getattr(experiment, other) == 17
 
 
-@pytest.mark.parametrize("network", IMAGE_CHOICES["network"])
+@pytest.mark.parametrize("network", ImageExperiment.choices()["network"])
 def test_it_trains(network):
     experiment = ImageExperiment(network=network, batch=16, n=50, seed=3)
     images = experiment.images()
@@ -70,7 +65,7 @@ def test_it_trains(network):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(IMAGES.keys() - {"mnist", "fashion-mnist"}))
 def test_as_many_images_as_the_set_usually_has(name):
-    assert ImageExperiment(name).usual_n == len(IMAGES[name]().x)
+    assert ImageExperiment(name).usual_size == len(IMAGES[name]().x)
 
 
 def test_bf16_is_for_cpus_that_multiply_it_and_for_the_unet(monkeypatch):
@@ -95,7 +90,7 @@ def test_gradients_are_clipped(monkeypatch):
     assert asked == [CLIP, CLIP]
 
 
-@pytest.mark.parametrize("network", IMAGE_CHOICES["network"])
+@pytest.mark.parametrize("network", ImageExperiment.choices()["network"])
 def test_work_grows_with_the_batch_the_size_and_the_image(network):
     usual = ImageExperiment(network=network)
     shape = (1, 8, 8)
@@ -105,7 +100,7 @@ def test_work_grows_with_the_batch_the_size_and_the_image(network):
     assert usual.work((1, 16, 16)) > 2 * usual.work(shape)
 
 
-@pytest.mark.parametrize("network", IMAGE_CHOICES["network"])
+@pytest.mark.parametrize("network", ImageExperiment.choices()["network"])
 @pytest.mark.parametrize("size", ["small", "medium"])
 def test_work_is_what_torch_counts(network, size):
     experiment, shape = ImageExperiment(network=network, size=size, batch=2), (1, 16, 16)

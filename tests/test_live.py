@@ -21,7 +21,7 @@ from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import live, worker_process
-from toydiff.server.live import ImageRun, Run
+from toydiff.server.live import SHOWN_SAMPLES, ImageRun, Run
 from toydiff.server.snapshots import Failed, Unknown
 from toydiff.server.trained_network import EvalSettings
 from toydiff.text import words
@@ -70,7 +70,7 @@ def test_a_run_begins_with_a_picture_of_the_untrained_network():
     assert (now.step, now.running, now.diverged_at, len(now.losses)) == (0, False, None, 0)
     assert (now.problem, now.lost) == (None, None)
     assert [point.step for point in now.evaluations] == [0]
-    assert now.evaluations[0].samples.shape == (16, 2)
+    assert now.evaluations[0].samples.shape == (SHOWN_SAMPLES, 2)
 
 
 def test_a_run_trains_in_another_process_until_it_is_paused():
@@ -140,7 +140,7 @@ def test_the_film_of_a_run_counts_its_steps():
     film = run.snapshot().trajectory
     assert run.step == 9
     assert film.t.tolist() == [0, 3, 7]
-    assert film.x.shape == (3, 16, 2)
+    assert film.x.shape == (3, SHOWN_SAMPLES, 2)
     assert film.end.equal(run.snapshot().evaluations[-1].samples)
 
 
@@ -256,7 +256,7 @@ def test_points_of_ones_own_are_in_the_file_and_the_training_goes_on_from_it():
     one = user_data.keep("mine", torch.randn(150, 2, generator=torch.Generator().manual_seed(8)))
     run = Run(replace(SMALL, dataset=one.key, points=150))
     run.advance(6)
-    shown = replace(run.experiment, particles=99, sampler="ddim")
+    shown = run.experiment.looked_at(particles=99, sampler="ddim")
     lesson = checkpoint.unpack(run.packed(shown), "a file")
     assert lesson.experiment == shown
     again = Run(run.experiment, state=lesson.state)

@@ -118,7 +118,7 @@ def test_a_drawing_is_seen_as_the_network_will_see_it_and_then_it_is_the_data():
     at = learn(at)
     assert at.markdown[0].value.endswith(words("titles.train"))
     assert in_use(at).numpy() == pytest.approx(expected, abs=2e-4)
-    assert (experiment(at).points, experiment(at).usual_points) == (300, 300)
+    assert (experiment(at).points, experiment(at).usual_size) == (300, 300)
     assert user_data.title(experiment(at).dataset) == words("own.drawing")
     for page in ("forward", "train", "reverse", "field", "target", "cost"):
         fine(at.switch_page(f"pages/{page}.py").run())

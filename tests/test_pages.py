@@ -19,7 +19,7 @@ from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE, wait_for
 from toydiff.data.points import DATASETS
 from toydiff.diffusion.schedules import SCHEDULES
-from toydiff.experiments.experiment import CHOICES, RANGES, Experiment, allowed
+from toydiff.experiments.experiment import Experiment
 from toydiff.server import live
 from toydiff.server.live import Run
 from toydiff.server.snapshots import Failed
@@ -86,7 +86,7 @@ def saves(at: AppTest, key: str) -> list[str]:
 
 
 def choose(at: AppTest, field: str, value: object) -> AppTest:
-    kind = "selectbox" if field in CHOICES else "select_slider" if slides(at, field) else "number_input"
+    kind = "selectbox" if field in Experiment.choices() else "select_slider" if slides(at, field) else "number_input"
     return getattr(at, kind)(key=f"control-{field}").set_value(value).run()
 
 
@@ -201,7 +201,7 @@ def test_nonsense_in_a_link_is_named_and_replaced(value):
     assert len(at.warning) == len(FIELDS)
     for field, warning in zip(FIELDS, at.warning, strict=True):
         assert words(f"fields.{field}") in warning.value
-        assert allowed(field) in warning.value
+        assert Experiment.allowed(field) in warning.value
         assert str(getattr(Experiment(), field)) in warning.value
     assert at.query_params["dataset"] == Experiment().dataset  # the address is right again
     assert not fine(at.run()).warning  # said once
@@ -220,12 +220,12 @@ def test_every_page_survives_a_wrong_link(lesson):
     "value", [lambda low, _: f"{low - 1:.0f}", lambda _, high: f"{high + 1:.0f}", lambda *_: "1e400", lambda *_: "-inf"]
 )
 def test_values_out_of_range_are_named_and_replaced(value):
-    at = fine(open_page("forward", **{field: value(*ends) for field, ends in RANGES.items()}))
+    at = fine(open_page("forward", **{field: value(*ends) for field, ends in Experiment.ranges().items()}))
     assert experiment(at) == Experiment()
-    ranged = [field for field in FIELDS if field in RANGES]
+    ranged = [field for field in FIELDS if field in Experiment.ranges()]
     for field, warning in zip(ranged, at.warning, strict=True):
         assert words(f"fields.{field}") in warning.value
-        assert allowed(field) in warning.value
+        assert Experiment.allowed(field) in warning.value
 
 
 @pytest.mark.parametrize(
@@ -822,6 +822,6 @@ def test_a_file_of_another_film_is_not_offered():
 def test_every_setting_has_its_words():
     for name in asdict(Experiment()):
         assert words(f"fields.{name}").strip()
-    for choices in CHOICES.values():
+    for choices in Experiment.choices().values():
         for name in choices:
             assert words(f"names.{name}").strip()

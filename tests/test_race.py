@@ -14,7 +14,7 @@ from tests.test_live import EVAL_SETTINGS, SMALL
 from tests.test_player import Film, unpacked
 from tests.waiting import PATIENCE, wait_for
 from toydiff.draw import charts
-from toydiff.experiments.experiment import CHOICES, Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.server import live
 from toydiff.server.live import Race, Run
 from toydiff.server.snapshots import Failed, Snapshot, Trouble
@@ -37,7 +37,9 @@ def same(lane: Snapshot, other: Snapshot) -> bool:
     )
 
 
-OTHERS = [replace(SMALL, **{field: name}) for field in ("network", "target") for name in CHOICES[field][1:]]
+OTHERS = [
+    replace(SMALL, **{field: name}) for field in ("network", "target") for name in Experiment.choices()[field][1:]
+]
 
 
 @pytest.mark.parametrize("other", [*OTHERS, replace(SMALL, width=64, seed=5)])

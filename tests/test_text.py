@@ -11,7 +11,7 @@ import pytest
 
 from toydiff import text
 from toydiff.diffusion.samplers import WAYS
-from toydiff.experiments.experiment import CHOICES, Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import prose, words
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,7 +120,7 @@ def test_every_field_and_every_choice_has_a_name(folder):
     table = short(folder)
     for name in Experiment().to_params():
         assert f"fields.{name}" in table
-    for name in chain(WAYS, *CHOICES.values()):
+    for name in chain(WAYS, *Experiment.choices().values()):
         assert f"names.{name}" in table
 
 

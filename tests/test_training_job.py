@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.test_live import EVAL_SETTINGS, ROOT, SMALL
-from toydiff.experiments.experiment import CHOICES, Experiment
+from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server import scheduler, trained_network, training_job, transport
 from toydiff.server.limits import limits
@@ -22,7 +22,9 @@ from toydiff.server.trained_network import EvalSettings, JobSpec
 from toydiff.server.training_job import TrainingJob
 
 SLOW = Experiment(points=100, T=10, width=128, depth=4, batch=512, particles=16)
-OTHERS = [replace(SMALL, **{field: name}) for field in ("network", "target") for name in CHOICES[field][1:]]
+OTHERS = [
+    replace(SMALL, **{field: name}) for field in ("network", "target") for name in Experiment.choices()[field][1:]
+]
 
 
 def order(*experiments: Experiment, settings: EvalSettings = EVAL_SETTINGS) -> JobSpec:
@@ -94,7 +96,7 @@ def test_a_picture_is_the_run_of_the_experiment_and_can_be_interrupted_anywhere(
     assert bites > SMALL.T  # a look at the clock after each of its jumps
     trainer = SMALL.trainer()
     trainer.advance(20)
-    film = SMALL.reverse(trainer.predictor, "ddpm")  # as another page shows it
+    film = replace(SMALL, particles=EVAL_SETTINGS.shown).reverse(trainer.predictor, "ddpm")  # as another page shows it
     assert watched.look()[0].evaluations[-1].samples.equal(film.end)
 
 

@@ -44,7 +44,7 @@ def test_who_lets_go_of_it_lets_it_go():
 def test_an_experiment_on_it():
     one = user_data.keep("mine", cloud())
     experiment = Experiment(dataset=one.key, points=20)
-    assert experiment.usual_points == 40
+    assert experiment.usual_size == 40
     assert experiment.data().shape == (20, 2)
     rows = {tuple(row) for row in one.data.tolist()}
     assert {tuple(row) for row in experiment.data().tolist()} < rows
@@ -57,7 +57,7 @@ def test_an_experiment_on_pictures():
     one = user_data.keep("mine", pictures())
     experiment = ImageExperiment(data=one.key)
     images = experiment.images()
-    assert (experiment.usual_n, images.shape, len(images.x)) == (12, (3, 8, 8), 12)
+    assert (experiment.usual_size, images.shape, len(images.x)) == (12, (3, 8, 8), 12)
     assert (images.mean, images.scale) == (one.data.mean, one.data.scale)
     assert ImageExperiment.from_params(experiment.to_params()) == (experiment, [])
 

@@ -13,7 +13,7 @@ import torch
 
 from toydiff.cli.train_images import add_train_images, bar
 from toydiff.diffusion.samplers import WAYS
-from toydiff.experiments.experiment import CHOICES, Experiment, allowed
+from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 
 GIF_FIELDS = ("points", "schedule", "T", "strength", "steps", "particles", "seed", "width", "depth", "batch", "lr")
@@ -38,7 +38,7 @@ def _gif(options: argparse.Namespace) -> int:
     chosen = {name: getattr(options, name) for name in ("dataset", "trained", *GIF_FIELDS)}
     experiment = Experiment(**{name: value for name, value in chosen.items() if value is not None})
     if options.points is None:
-        experiment = replace(experiment, points=experiment.usual_points)
+        experiment = replace(experiment, points=experiment.usual_size)
     _film(experiment, options.sampler, options.out, options.theme)
     return 0
 
@@ -91,19 +91,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     gif.set_defaults(run=_gif)
     default = Experiment()
-    gif.add_argument("--dataset", choices=CHOICES["dataset"], default=default.dataset, help=words("help.dataset"))
+    gif.add_argument(
+        "--dataset", choices=Experiment.choices()["dataset"], default=default.dataset, help=words("help.dataset")
+    )
     gif.add_argument(
         "--sampler", nargs="+", choices=tuple(WAYS), default=["ddpm"], metavar="NAME",
         help=words("cli.sampler", names=", ".join(WAYS)),
     )  # fmt: skip
     gif.add_argument("--out", type=Path, default=Path("toydiff.gif"), metavar="FILE", help=words("cli.out"))
     gif.add_argument("--theme", choices=("light", "dark"), default="light", help=words("cli.theme"))
-    gif.add_argument("--trained", type=int, metavar="STEPS", help=words("cli.trained", range=allowed("trained")))
+    gif.add_argument(
+        "--trained", type=int, metavar="STEPS", help=words("cli.trained", range=Experiment.allowed("trained"))
+    )
+    choices = Experiment.choices()
     for name in GIF_FIELDS:
         kind = type(getattr(default, name))
         usual = words("cli.default", value=getattr(default, name))
         gif.add_argument(
-            f"--{name}", type=kind, choices=CHOICES.get(name), metavar=None if name in CHOICES else "N",
+            f"--{name}", type=kind, choices=choices.get(name), metavar=None if name in choices else "N",
             help=f"{words(f'help.{name}')} {usual}".replace("%", "%%"),
         )  # fmt: skip
     return parser

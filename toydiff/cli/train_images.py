@@ -17,7 +17,7 @@ from torch import distributed
 
 from toydiff.diffusion.training import Trainer
 from toydiff.experiments import checkpoint
-from toydiff.experiments.image_experiment import IMAGE_CHOICES, ImageExperiment, usual_device
+from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.text import words
 
 SAVE_EVERY = 10.0  # seconds, no more of which a kill can cost
@@ -90,7 +90,7 @@ def train_images(options: argparse.Namespace) -> int:
     chosen = {name: getattr(options, name) for name in ("data", *IMAGE_FIELDS)}
     experiment = ImageExperiment(**{name: value for name, value in chosen.items() if value is not None})
     if options.n is None:
-        experiment = replace(experiment, n=experiment.usual_n)
+        experiment = replace(experiment, n=experiment.usual_size)
     if options.steps < 1:
         raise ValueError(words("cli.few_steps", steps=options.steps))
     if not 0 <= options.save_every <= 3600:
@@ -244,8 +244,8 @@ def add_train_images(commands: argparse._SubParsersAction[argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.set_defaults(run=train_images)
-    default = ImageExperiment()
-    command.add_argument("--data", choices=IMAGE_CHOICES["data"], default=default.data, help=words("cli.data"))
+    default, choices = ImageExperiment(), ImageExperiment.choices()
+    command.add_argument("--data", choices=choices["data"], default=default.data, help=words("cli.data"))
     command.add_argument("--steps", type=int, default=5000, metavar="N", help=words("cli.steps"))
     command.add_argument(
         "--out", type=Path, default=Path("images.safetensors"), metavar="FILE", help=words("cli.out_images")
@@ -269,6 +269,6 @@ def add_train_images(commands: argparse._SubParsersAction[argparse.ArgumentParse
     for name in IMAGE_FIELDS:
         usual = getattr(default, name)
         command.add_argument(
-            OPTION.get(name, f"--{name}"), dest=name, type=type(usual), choices=IMAGE_CHOICES.get(name),
-            metavar=None if name in IMAGE_CHOICES else "N", help=f"{help_of[name]} {words('cli.default', value=usual)}",
+            OPTION.get(name, f"--{name}"), dest=name, type=type(usual), choices=choices.get(name),
+            metavar=None if name in choices else "N", help=f"{help_of[name]} {words('cli.default', value=usual)}",
         )  # fmt: skip

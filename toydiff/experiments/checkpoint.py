@@ -25,7 +25,7 @@ from toydiff.data.points import MAX_POINTS, MIN_POINTS
 from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.training import Trainer
-from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.experiment import Experiment, PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.networks.unet import MAX_SIDE
 from toydiff.text import words
@@ -70,7 +70,7 @@ class Checkpoint:
         return model.to(device)
 
 
-def save(path: Path, trainer: Trainer, experiment: Lesson) -> None:
+def save(path: Path, trainer: Trainer, experiment: PointTraining | ImageExperiment) -> None:
     """Write all of it or nothing: whenever the process dies, the file is whole, the old one or the new one."""
     part = path.with_name(path.name + ".part")
     try:
@@ -89,13 +89,13 @@ def load(path: Path) -> Checkpoint:
     return unpack(path.read_bytes(), path.name)
 
 
-def pack(trainer: Trainer | None, experiment: Lesson) -> bytes:
+def pack(trainer: Trainer | None, experiment: PointTraining | ImageExperiment) -> bytes:
     """The content of the file; without a trainer, of a lesson in which nothing was trained. A user's data set is in
     it too. DatasetNotFound if that is not here."""
     data = experiment.user_dataset
     header: dict[str, Any] = {
         "version": FILE_VERSION,
-        "kind": next(name for name, kind in KINDS.items() if isinstance(experiment, kind)),
+        "kind": "points" if isinstance(experiment, PointTraining) else "images",
         "experiment": experiment.to_params(),
         "shape": trainer.data.shape[1:] if trainer else None,
         "step": trainer.step if trainer else None,

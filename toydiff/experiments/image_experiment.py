@@ -8,64 +8,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from toydiff.data.images import IMAGES, MAX_IMAGES, Images, ImageSet
+from toydiff.data.images import IMAGES, MAX_IMAGES, Images
 from toydiff.data.points import MIN_POINTS
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.samplers import WAYS, reverse
 from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.diffusion.training import Trainer
 from toydiff.diffusion.trajectory import Frame, Trajectory
-from toydiff.experiments.settings import Settings, usual_size
+from toydiff.experiments.settings import Settings, number, one_of
 from toydiff.networks.dit import IMAGE_MODELS
 from toydiff.networks.unet import WIDTHS
 
-# What each field may be: names to choose from, or (lowest, highest).
-IMAGE_CHOICES: dict[str, tuple[str, ...]] = {
-    "data": tuple(IMAGES),
-    "network": tuple(IMAGE_MODELS),
-    "size": tuple(WIDTHS),
-    "schedule": tuple(SCHEDULES),
-}
-IMAGE_RANGES: dict[str, tuple[float, float]] = {
-    "T": (MIN_T, MAX_T),
-    "batch": (2, 4096),
-    "lr": (1e-6, 1e3),
-    "seed": (0, 2**31 - 1),
-    "n": (MIN_POINTS, MAX_IMAGES),
-}
 CLIP = 1.0  # the largest norm of a gradient: usual ones are smaller, a rare large one does no harm
 
 
 @dataclass(frozen=True)
 class ImageExperiment(Settings):
-    """Frozen and compared by value. ValueError for a value outside IMAGE_CHOICES and IMAGE_RANGES."""
+    """The settings of a training on images."""
 
-    choices, ranges, user_field = IMAGE_CHOICES, IMAGE_RANGES, "data"
+    datasets, user_field, size_field = IMAGES, "data", "n"
 
-    data: str = "digits"
-    network: str = "unet"
-    size: str = "small"
-    schedule: str = "cosine"
-    T: int = 100
-    batch: int = 128
-    lr: float = 4e-3
-    seed: int = 0
-    n: int = 1797  # how many images; a set that has fewer gives all it has
-
-    @property
-    def _set(self) -> ImageSet:
-        own = self.user_dataset
-        return IMAGES[self.data] if own is None else own
+    data: str = one_of(IMAGES, "digits")
+    network: str = one_of(IMAGE_MODELS, "unet")
+    size: str = one_of(WIDTHS, "small")
+    schedule: str = one_of(SCHEDULES, "cosine")
+    T: int = number(MIN_T, MAX_T, 100)
+    batch: int = number(2, 4096, 128)
+    lr: float = number(1e-6, 1e3, 4e-3)
+    seed: int = number(0, 2**31 - 1, 0)
+    n: int = number(MIN_POINTS, MAX_IMAGES, 1797)  # how many images; a set that has fewer gives all it has
 
     def images(self) -> Images:
         """The data. ValueError, with a sentence, if it has to be downloaded and cannot be, or is a user's and
         not here."""
-        return self._set(self.n, self.seed)
-
-    @property
-    def usual_n(self) -> int:
-        """How many images this set usually has."""
-        return usual_size(self._set)
+        images: Images = self.dataset_function(self.n, self.seed)
+        return images
 
     def noise_schedule(self) -> Schedule:
         """The schedule."""
@@ -144,6 +121,3 @@ def usual_device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-allowed = ImageExperiment.allowed

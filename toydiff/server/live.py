@@ -24,7 +24,7 @@ import torch
 
 from toydiff.data.images import Images
 from toydiff.diffusion.exact import Model
-from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.experiment import PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.experiments.settings import user_datasets
 from toydiff.server import cpu_affinity
@@ -44,7 +44,7 @@ from toydiff.server.worker_process import WATCH_SECONDS, Died, WorkerProcess
 from toydiff.text import words
 
 EVAL_SETTINGS = EvalSettings()
-MEASURED_SAMPLES, JUDGED_IMAGES = EVAL_SETTINGS.samples, EVAL_SETTINGS.images
+MEASURED_SAMPLES, SHOWN_SAMPLES, JUDGED_IMAGES = EVAL_SETTINGS.samples, EVAL_SETTINGS.shown, EVAL_SETTINGS.images
 
 MAX_DEATHS = 2  # of workers in one training without a saved state in between: then it is not resumed by itself
 MAX_REQUESTS = 10  # to get an answer, each from a new process
@@ -247,7 +247,7 @@ class _OneLane(Training):
         (network,), step = self._networks
         return network, step
 
-    def packed(self, lesson: Experiment | ImageExperiment | None = None) -> bytes:
+    def packed(self, lesson: PointTraining | ImageExperiment | None = None) -> bytes:
         """The training as a file, `checkpoint.pack`. lesson: the settings to store instead of its own."""
         content: bytes = self._ask("file", lambda: (lesson,))
         return content
@@ -258,12 +258,12 @@ class Run(_OneLane):
 
     def __init__(
         self,
-        experiment: Experiment,
+        experiment: PointTraining,
         alive: Callable[[], bool] = lambda: True,
         state: dict[str, Any] | None = None,
     ) -> None:
-        self.experiment = experiment
-        spec = JobSpec((experiment,), EVAL_SETTINGS, user_data=user_datasets([experiment]), state=state)
+        self.experiment = experiment.training
+        spec = JobSpec((self.experiment,), EVAL_SETTINGS, user_data=user_datasets([experiment]), state=state)
         super().__init__(spec, alive)
 
 
@@ -286,9 +286,9 @@ class ImageRun(_OneLane):
 class Race(Training):
     """The training of several experiments, to compare them step by step."""
 
-    def __init__(self, *experiments: Experiment, alive: Callable[[], bool] = lambda: True) -> None:
-        self.experiments = experiments
-        spec = JobSpec(experiments, EVAL_SETTINGS, compared=True, user_data=user_datasets(experiments))
+    def __init__(self, *experiments: PointTraining, alive: Callable[[], bool] = lambda: True) -> None:
+        self.experiments = tuple(one.training for one in experiments)
+        spec = JobSpec(self.experiments, EVAL_SETTINGS, compared=True, user_data=user_datasets(experiments))
         super().__init__(spec, alive)
 
     def snapshot(self) -> RaceSnapshot:

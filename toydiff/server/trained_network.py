@@ -17,7 +17,7 @@ from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.field import Probe
 from toydiff.diffusion.samplers import WAYS, reverse
-from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.experiment import PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.measures.clouds import Ruler
 from toydiff.measures.judge import Judge
@@ -35,6 +35,7 @@ class EvalSettings(NamedTuple):
     evaluations: int = 60  # kept, at most; beyond that, every second one of the older half is dropped
     samples: int = 2000  # with which the distance is measured
     jumps: int = 100  # steps of the DDPM runs, if T is larger
+    shown: int = 256  # of them, that are shown: the first
     images: int = 36  # samples of images: all are shown and judged
     image_jumps: int = 25  # steps of their DDPM runs, if T is larger
     save: float = 10.0  # seconds of training between two saved states
@@ -53,7 +54,7 @@ class Saved(NamedTuple):
 class JobSpec(NamedTuple):
     """Everything that a process needs to train it."""
 
-    experiments: tuple[Experiment, ...] | tuple[ImageExperiment]
+    experiments: tuple[PointTraining, ...] | tuple[ImageExperiment]
     settings: EvalSettings
     compared: bool = False  # also measure the error against the exact predictor
     user_data: tuple[UserDataset, ...] = ()  # data sets of users that the experiments name
@@ -70,12 +71,12 @@ class PointNetwork:
 
     refresh = save = threads = 1  # multiples of EvalSettings.refresh and .save; threads for a step
 
-    def __init__(self, experiment: Experiment, spec: JobSpec) -> None:
+    def __init__(self, experiment: PointTraining, spec: JobSpec) -> None:
         self.experiment = experiment
         self.trainer = experiment.trainer()
         if spec.state is not None:
             self.trainer.load_state_dict(spec.state)
-        self.shown = experiment.start()
+        self.shown = experiment.start(spec.settings.shown)
         self.more: Tensor | None = experiment.start(spec.settings.samples)[len(self.shown) :]
         self.jumps = min(experiment.T, spec.settings.jumps)
         # everything that its evaluation at step 0 depends on
@@ -117,9 +118,9 @@ class ImageNetwork:
 TrainedNetwork = PointNetwork | ImageNetwork
 
 
-def new_network(experiment: Experiment | ImageExperiment, spec: JobSpec) -> TrainedNetwork:
+def new_network(experiment: PointTraining | ImageExperiment, spec: JobSpec) -> TrainedNetwork:
     """The network of this experiment, ready to train."""
-    return PointNetwork(experiment, spec) if isinstance(experiment, Experiment) else ImageNetwork(experiment, spec)
+    return PointNetwork(experiment, spec) if isinstance(experiment, PointTraining) else ImageNetwork(experiment, spec)
 
 
 def picture(net: TrainedNetwork, measure: bool) -> Generator[None, None, Picture]:
@@ -154,19 +155,19 @@ def _samples(net: TrainedNetwork, predictor: Model, x: Tensor, stream: int) -> G
 
 @lru_cache(maxsize=16)  # half a second each: shared by the networks of a race, kept over a reset
 def _ruler(dataset: str, points: int, seed: int, n: int) -> Ruler:
-    return Ruler(Experiment(dataset=dataset, points=points, seed=seed).data(), n)
+    return Ruler(PointTraining(dataset=dataset, points=points, seed=seed).data(), n)
 
 
 @lru_cache(maxsize=16)
-def _probe(experiment: Experiment, n: int) -> Probe:
+def _probe(experiment: PointTraining, n: int) -> Probe:
     """About n noisy points, equally many of each t, and the exact answers for them."""
     times, each = torch.arange(1, experiment.T + 1), max(1, n // experiment.T)
     return Probe(experiment.exact(), experiment.noise_schedule(), experiment.data(), times, each)
 
 
-def _task(experiment: Experiment) -> Experiment:
+def _task(experiment: PointTraining) -> PointTraining:
     """The experiment with the usual network: equal for all experiments with the same data and schedule."""
-    usual = Experiment()
+    usual = PointTraining()
     return replace(
         experiment, **{name: getattr(usual, name) for name in ("network", "target", "width", "depth", "batch", "lr")}
     )

@@ -12,7 +12,7 @@ from torch import nn
 from toydiff.data import user_data
 from toydiff.diffusion.exact import Model
 from toydiff.experiments import checkpoint
-from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.experiment import PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.snapshots import Evaluation, Trouble, Update
 from toydiff.server.trained_network import JobSpec, Saved, new_network, picture
@@ -196,7 +196,7 @@ class TrainingJob:
         networks = (net.trainer.predictor for net in self._nets)
         return tuple(one.cpu() if isinstance(one, nn.Module) else one for one in networks), self.step
 
-    def file(self, lesson: Experiment | ImageExperiment | None) -> bytes:
+    def file(self, lesson: PointTraining | ImageExperiment | None) -> bytes:
         """Its one network's training as a file, `checkpoint.pack`. lesson: the settings to store instead of its own."""
         (net,) = self._nets
         return checkpoint.pack(net.trainer, lesson or net.experiment)

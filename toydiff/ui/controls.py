@@ -1,15 +1,19 @@
-"""The controls. Each one shows and changes one field of the experiment; its label and help are in words.toml."""
+"""The controls. Each one shows and changes one field of the settings; its label and help are in words.toml."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from toydiff.data import user_data
-from toydiff.experiments.experiment import CHOICES, RANGES, UP_TO_T, Experiment
+from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.image_experiment import ImageExperiment
+from toydiff.experiments.settings import Settings
 from toydiff.server import live
 from toydiff.server.live import ImageRun, Race, Run
 from toydiff.server.snapshots import Failed, RaceSnapshot, Snapshot
@@ -27,41 +31,49 @@ STOPS: dict[str, tuple[float, ...]] = {
     "particles": (1, 16, 64, 128, 256, 500, 1000),
 }
 
+BOX_STEPS = {"points": 100, "steps": 10}  # between two values of a number box; elsewhere 1
+# the data sets of images in the menu; a link may name others
+IMAGE_MENU = ("digits", "moon-phases-16", "moon-phases-16-gap", "moon-phases-32", "two-pixel", "mnist", "fashion-mnist")
+
 Trained = Run | ImageRun | Race
 
-PAUSE_WAIT_SECONDS = (
-    0.3  # seconds, shared by all who train, that a click on pause waits for the last picture; or it comes later
-)
+# shared by all trainings: a click on pause waits so long for the last evaluation, which comes later otherwise
+PAUSE_WAIT_SECONDS = 0.3
 
 
-def control(field: str) -> None:
-    """The widget for one field of the experiment."""
-    label, help = words(f"fields.{field}"), words(f"help.{field}")
-    key = f"control-{field}"
-    value = getattr(st.session_state.experiment, field)
-    # The experiment is the truth. A widget forgets its value when its page is left, so it is told at every run.
-    st.session_state[key] = value
-    changed: Callable[[], None] = lambda: _changed(field, key)  # noqa: E731
-    if field in CHOICES:
-        menu = (*CHOICES[field], *state.user_keys(Experiment)) if field == Experiment.user_field else CHOICES[field]
-        st.selectbox(label, menu, key=key, help=help, on_change=changed, format_func=user_data.title)
-    elif field in STOPS:
-        stops = sorted({*STOPS[field], value})  # a link may carry a value between two stops
-        st.select_slider(label, stops, key=key, help=help, on_change=changed)
+def control(field: str, kind: type[Settings] = Experiment) -> None:
+    """The widget for one field of this session's settings of a kind."""
+    key, help = (
+        (f"control-{field}", f"help.{field}")
+        if kind is Experiment
+        else (f"control-image-{field}", f"images.help_{field}")
+    )
+    # The settings are the truth. A widget forgets its value when its page is left, so it is told at every run.
+    value = st.session_state[key] = getattr(state.settings(kind), field)
+    shared: dict[str, Any] = {"key": key, "help": words(help), "on_change": _changed, "args": (field, kind, key)}
+    label, stops = words(f"fields.{field}"), STOPS.get(field) if kind is Experiment else None
+    if field in kind.choices():
+        st.selectbox(label, _menu(field, kind, value), format_func=partial(_name, field, kind), **shared)
+    elif stops is not None:  # a link may carry a value between two stops
+        st.select_slider(label, sorted({*stops, value}), **shared)
     else:
-        low, high = _range(field)
-        whole = isinstance(value, int)
-        st.number_input(
-            label,
-            low,
-            high,
-            None,  # else a box that is emptied jumps to the lowest number
-            key=key,
-            help=help,
-            on_change=changed,
-            step=(_step(field) if whole else None),
-            format="%d" if whole else "%g",
-        )
+        low, high = _range(field, kind)
+        step, form = (BOX_STEPS.get(field, 1), "%d") if isinstance(value, int) else (None, "%g")
+        # value=None: else a box that is emptied jumps to the lowest number
+        st.number_input(label, low, high, None, step=step, format=form, **shared)
+
+
+def _menu(field: str, kind: type[Settings], value: str) -> list[str]:
+    """The choices, the user's own data among them, and the one that a link may have brought."""
+    own = state.user_keys(kind) if field == kind.user_field else []
+    names = IMAGE_MENU if kind is ImageExperiment and field == "data" else kind.choices()[field]
+    return list(dict.fromkeys((*names, *own, value)))
+
+
+def _name(field: str, kind: type[Settings], choice: str) -> str:
+    if kind is Experiment or field == kind.user_field:
+        return user_data.title(choice)
+    return words(f"images.{choice}")
 
 
 def training_buttons(
@@ -164,27 +176,25 @@ def say_if_not_allowed() -> bool:
     return may
 
 
-def _changed(field: str, key: str) -> None:
+def _changed(field: str, kind: type[Settings], key: str) -> None:
     value = st.session_state[key]
     if value is None:  # an emptied number box: the old value comes back
         return
     fields = {field: value}
-    if field == "dataset":
-        fields["points"] = Experiment(dataset=value).usual_points
-    if field == "T":
-        fields |= dict.fromkeys(UP_TO_T, 0)
+    if field == kind.user_field:
+        fields[kind.size_field] = kind(**fields).usual_size
+    if kind is ImageExperiment:
+        state.change_images(**fields)
+        return
+    fields |= dict.fromkeys((name for name, limit in kind.limited().items() if limit == field), 0)
     old = st.session_state.experiment
     if replace(old, **fields).training != old.training:
         fields["trained"] = 0  # what a link said of another network
     state.change(**fields)
 
 
-def _range(field: str) -> tuple[float, float]:
-    low, high = RANGES[field]
-    if field in UP_TO_T:
-        high = st.session_state.experiment.T
-    return (float(low), float(high)) if isinstance(getattr(Experiment, field), float) else (int(low), int(high))
-
-
-def _step(field: str) -> int:
-    return {"points": 100, "steps": 10}.get(field, 1)
+def _range(field: str, kind: type[Settings]) -> tuple[float, float]:
+    low, high = kind.ranges()[field]
+    if (limit := kind.limited().get(field)) is not None:
+        high = getattr(state.settings(kind), limit)
+    return (float(low), float(high)) if isinstance(getattr(kind, field), float) else (int(low), int(high))

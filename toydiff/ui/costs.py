@@ -32,7 +32,7 @@ def exact_bench(experiment: Experiment) -> Bench:
 
 def bench(experiment: Experiment, trained: tuple[Model, int] | None) -> Bench:
     """Measures with the network of this session, trained for so many steps; with the exact predictor if None."""
-    experiment = experiment.training  # what one looks at does not matter here
+    experiment = experiment.training.looked_at()  # one bench for everything that can be looked at
     if trained is None:
         found = exact_bench(experiment)
     else:

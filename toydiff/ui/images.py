@@ -10,7 +10,6 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from toydiff.data import user_data
 from toydiff.data.images import Images
 from toydiff.diffusion import exact
 from toydiff.draw import charts
@@ -31,21 +30,19 @@ from toydiff.draw.images import (
 )
 from toydiff.draw.scene import Scene
 from toydiff.draw.scenes import THREE_WAYS
-from toydiff.experiments.image_experiment import IMAGE_CHOICES, IMAGE_RANGES, ImageExperiment
+from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.measures.judge import Verdict
 from toydiff.server.live import ImageRun
 from toydiff.server.snapshots import Snapshot
 from toydiff.server.trained_network import judge
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.controls import train_now
+from toydiff.ui.controls import control, train_now
 from toydiff.ui.export import film_with_export
 from toydiff.ui.rendering import cached_under, made
 from toydiff.ui.runs import cached_in_session, check
 from toydiff.ui.still_images import enlarged
 
-# the data sets of the menu; a link may name others
-MENU = ("digits", "moon-phases-16", "moon-phases-16-gap", "moon-phases-32", "two-pixel", "mnist", "fashion-mnist")
 PER_NUMBER, PER_OPERATION = 4e-10, 4e-11  # seconds on one core: of a number in the data, of an operation of a network
 IMAGE_BUDGET = 3  # times TOYDIFF_SECONDS: pictures of images may take longer
 CHUNK_OF_STEPS = 10  # between two movements of the bar
@@ -78,35 +75,11 @@ def settings() -> tuple[ImageExperiment, Images]:
     with st.sidebar:  # last, so that they show what there is
         st.markdown(f"**{words('page.settings')}**")
         for field in ("data", "network", "size", "seed"):
-            _control(field)
+            control(field, ImageExperiment)
         with st.expander(words("images.more")):
             for field in ("lr", "batch"):
-                _control(field)
+                control(field, ImageExperiment)
     return now, images
-
-
-def _control(field: str) -> None:
-    """The widget for one field. The experiment is the truth: the widget is told at every run."""
-    key, label, help = f"control-image-{field}", words(f"fields.{field}"), words(f"images.help_{field}")
-    value = st.session_state[key] = getattr(st.session_state.image_experiment, field)
-    if field == "data":
-        menu = dict.fromkeys((*MENU, *state.user_keys(ImageExperiment), value))
-        st.selectbox(label, menu, key=key, help=help, on_change=_changed, args=[field], format_func=user_data.title)
-    elif field in IMAGE_CHOICES:
-        named = {name: words(f"images.{name}") for name in IMAGE_CHOICES[field]}
-        st.selectbox(label, named, key=key, help=help, on_change=_changed, args=[field], format_func=named.__getitem__)
-    else:
-        low, high = (type(value)(end) for end in IMAGE_RANGES[field])
-        form = "%d" if isinstance(value, int) else "%g"
-        # value=None: emptied, it says None, not its lowest number
-        st.number_input(label, low, high, None, key=key, help=help, on_change=_changed, args=[field], format=form)
-
-
-def _changed(field: str) -> None:
-    value = st.session_state[f"control-image-{field}"]
-    if value is None:  # an emptied number box: the old value comes back
-        return
-    state.change_images(**({field: value} | ({"n": ImageExperiment(value).usual_n} if field == "data" else {})))
 
 
 def say_if_slow(experiment: ImageExperiment, images: Images, device: torch.device) -> None:

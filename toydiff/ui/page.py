@@ -12,7 +12,7 @@ from streamlit.errors import StreamlitAPIException
 
 from toydiff.data import user_data
 from toydiff.diffusion.exact import Model
-from toydiff.experiments.experiment import CHOICES, Experiment
+from toydiff.experiments.experiment import Experiment, PointTraining
 from toydiff.server.live import Run
 from toydiff.server.snapshots import Snapshot
 from toydiff.text import prose, words
@@ -118,12 +118,12 @@ def say(lesson: str, section: str, **values: object) -> None:
     st.markdown(prose(lesson, section, **values))
 
 
-def differing(old: Experiment, new: Experiment) -> dict[str, object]:
+def differing(old: PointTraining, new: PointTraining) -> dict[str, object]:
     """The fields in which two experiments differ, with their old values."""
     return {name: value for name, value in asdict(old).items() if value != getattr(new, name)}
 
 
-def difference(old: Experiment, new: Experiment) -> str:
+def difference(old: PointTraining, new: PointTraining) -> str:
     """The same for people: "T: 100 → 50"."""
     return ", ".join(
         f"{words(f'fields.{name}')}: {_shown(name, value)} → {_shown(name, getattr(new, name))}"
@@ -146,7 +146,7 @@ def training(lesson: str) -> tuple[Run, Snapshot]:
 
 def _offer_fresh_run(run: Run) -> None:
     """Where the settings are no longer those of the session's training: a sentence, and the two ways out."""
-    new: Experiment = st.session_state.experiment.training
+    new: PointTraining = st.session_state.experiment.training
     if run.experiment == new:
         return
     st.warning(prose("train", "changed", changed=difference(run.experiment, new)))
@@ -183,7 +183,7 @@ def network(experiment: Experiment) -> tuple[Model, int] | None:
 
 
 def _shown(name: str, value: object) -> str:
-    return user_data.title(str(value)) if name in CHOICES else f"{value:,}"
+    return user_data.title(str(value)) if name in Experiment.choices() else f"{value:,}"
 
 
 def _escaped(values: dict[str, object]) -> dict[str, object]:

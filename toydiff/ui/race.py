@@ -9,8 +9,8 @@ import streamlit as st
 from toydiff.draw import charts
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.scenes import GHOST, stamp
-from toydiff.experiments.experiment import Experiment
-from toydiff.server.live import MEASURED_SAMPLES, Race
+from toydiff.experiments.experiment import PointTraining
+from toydiff.server.live import MEASURED_SAMPLES, SHOWN_SAMPLES, Race
 from toydiff.server.snapshots import RaceSnapshot, times
 from toydiff.text import words
 from toydiff.ui import page, state
@@ -19,7 +19,7 @@ from toydiff.ui.export import film_with_export
 from toydiff.ui.runs import best_loss
 
 
-def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]) -> Race | None:
+def race(key: str, first: PointTraining, second: PointTraining, names: tuple[str, str]) -> Race | None:
     """Two networks, always after the same number of steps, with the same x_T and z behind their samples.
 
     key: of this race in the session; names: of the networks. Returns the race, perhaps of older settings; None until
@@ -44,7 +44,7 @@ def race(key: str, first: Experiment, second: Experiment, names: tuple[str, str]
     return running
 
 
-def _changed(key: str, old: tuple[Experiment, ...], new: tuple[Experiment, ...]) -> None:
+def _changed(key: str, old: tuple[PointTraining, ...], new: tuple[PointTraining, ...]) -> None:
     """If the settings are no longer those of the race: start fresh, or go back?"""
     pair = next(((a, b) for a, b in zip(old, new, strict=True) if a != b), None)
     if pair is None:
@@ -84,8 +84,8 @@ def _scene(race: Race, now: RaceSnapshot, names: tuple[str, str]) -> Scene:
     )
     experiment = race.experiments[0]
     made_by = words("page.network", steps=f"{now.lanes[0].evaluations[-1].step:,}")
-    what = stamp(experiment, " | ".join(names), made_by)
-    return Scene(panels, experiment.data()[:GHOST], what, clock="step", start=experiment.start())
+    what = stamp(experiment.looked_at(), " | ".join(names), made_by)
+    return Scene(panels, experiment.data()[:GHOST], what, clock="step", start=experiment.start(SHOWN_SAMPLES))
 
 
 def _numbers(now: RaceSnapshot, names: tuple[str, str]) -> None:

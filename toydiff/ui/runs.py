@@ -15,7 +15,7 @@ from toydiff.draw import scenes
 from toydiff.draw.fields import Truth, answers, field_scene, whole_truth
 from toydiff.draw.scene import Density, Scene
 from toydiff.draw.scenes import THREE_WAYS, forward_scene, reverse_scene
-from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.experiment import Experiment, PointTraining
 from toydiff.server.limits import limits
 from toydiff.server.live import Run
 from toydiff.text import words
@@ -116,7 +116,7 @@ def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
 
 
 @lru_cache(maxsize=100)  # every look at a training asks twice: st.cache_data would hash the settings each time
-def best_loss(experiment: Experiment) -> float:
+def best_loss(experiment: PointTraining) -> float:
     """The loss of the exact predictor on what training draws: no network gets under it for long."""
     schedule = experiment.noise_schedule()
     x0, eps, t = Trainer(experiment.model(), experiment.data(), schedule, batch=4000, seed=experiment.seed).draw()

@@ -15,7 +15,7 @@ from toydiff.data import user_data
 from toydiff.data.images import Images
 from toydiff.data.points import MIN_POINTS
 from toydiff.data.user_data import UserDataset
-from toydiff.experiments.experiment import Experiment
+from toydiff.experiments.experiment import Experiment, PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.experiments.settings import Problem, Settings
 from toydiff.server import live
@@ -27,6 +27,7 @@ from toydiff.ui.room import room
 from toydiff.ui.startup import prepare
 from toydiff.ui.tab import tab
 
+SETTINGS_NAMES: dict[type[Settings], str] = {Experiment: "experiment", ImageExperiment: "image_experiment"}
 IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
 LOOKS_PER_SECOND = 10  # at trainings, a second, of all sessions: so many cost a fifth of a core,
 FIELD_LOOKS_PER_SECOND = 3  # and so many, each at a new field, the best part of one
@@ -54,6 +55,12 @@ def experiment() -> tuple[Experiment, list[Problem]]:
     state.image_experiment, others = _with_data(state.image_experiment)
     write_address()
     return state.experiment, problems + more + others
+
+
+def settings(kind: type[Settings]) -> Settings:
+    """This session's settings of a kind."""
+    found: Settings = st.session_state[SETTINGS_NAMES[kind]]
+    return found
 
 
 def change(**fields: object) -> None:
@@ -150,10 +157,10 @@ def current_run() -> Run:
     return old
 
 
-def fresh_run(experiment: Experiment | None = None, state: dict[str, Any] | None = None) -> Run:
+def fresh_run(experiment: PointTraining | None = None, state: dict[str, Any] | None = None) -> Run:
     """A new training of the current experiment or of another one, at step 0 or where the state of a Trainer is, in
     place of the old one."""
-    fresh, old = Run((experiment or st.session_state.experiment).training, _watched(), state), run()
+    fresh, old = Run(experiment or st.session_state.experiment, _watched(), state), run()
     if old is not None:
         old.running = False
     session().run = fresh
@@ -187,7 +194,7 @@ def races() -> dict[str, Race]:
     return session().races
 
 
-def fresh_race(key: str, *experiments: Experiment) -> Race:
+def fresh_race(key: str, *experiments: PointTraining) -> Race:
     """A new race of these experiments, at step 0, in place of the old one of that name."""
     end_race(key)
     races()[key] = Race(*experiments, alive=_watched())
@@ -237,8 +244,7 @@ def _with_data(settings: Kind) -> tuple[Kind, list[Problem]]:
         return settings, []
     except user_data.DatasetNotFound:
         usual = type(settings)()
-        size = "points" if isinstance(settings, Experiment) else "n"
-        fields = {name: getattr(usual, name) for name in (settings.user_field, size)}
+        fields = {name: getattr(usual, name) for name in (settings.user_field, settings.size_field)}
         return replace(settings, **fields), [Problem(settings.user_field, key, "", fields[settings.user_field])]
 
 
