@@ -37,7 +37,7 @@ from toydiff.server.live import ImageRun, Run
 from toydiff.server.snapshots import Failed
 from toydiff.server.trained_network import judge
 from toydiff.text import words
-from toydiff.ui import images as lesson
+from toydiff.ui import images as shared_images
 from toydiff.ui import pictures, state
 
 SMALL = ImageExperiment(T=10, batch=8, n=60)
@@ -237,7 +237,7 @@ def test_one_step_and_the_button_that_trains():
 def test_training_now_makes_that_many_steps(monkeypatch):
     run = ImageRun(SMALL, SMALL.images())
     monkeypatch.setattr(state, "only", lambda training: training)
-    lesson.train(run, 13)
+    shared_images.train(run, 13)
     assert run.step == 13
     assert [point.step for point in run.snapshot().evaluations] == [0, 13]
 
@@ -368,8 +368,9 @@ def test_too_little_memory_is_a_sentence_and_the_run_is_kept(monkeypatch, size):
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(lesson, "_measure", full)
+    monkeypatch.setattr(ImageExperiment, "frames", full)
     fine(press(at, "images-measure"))
+    monkeypatch.undo()
     advice = words("images.smaller_batch", batch=SMALL.batch // 2) if size == "small" else words("images.smaller")
     assert [error.value for error in at.error] == [words("images.no_memory", advice=advice)]
     assert not fine(at.run()).error
@@ -393,20 +394,19 @@ def test_a_training_that_fails_while_the_page_waits_is_a_sentence(monkeypatch, p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("data", ["digits", "two-pixel"])
-def test_measured_numbers_are_those_of_the_samples(data, monkeypatch):
-    monkeypatch.setattr(lesson, "MEASURED", 20)
+def test_measured_numbers_are_those_of_the_samples(data):
     at = fine(press(opened(image_data=data), "images-one"))
     assert not [metric for metric in at.metric if "variance" in metric.label]
     fine(press(at, "images-measure"))
     experiment, run = replace(SMALL, data=data), run_of(at)
     images, (model, steps) = run.images, run.predictor()
-    start = experiment.start(20, images.shape)
+    _, found = at.session_state["session"].kept["images-measured"]
+    start = experiment.start(found.n, images.shape)
     ends = {way: experiment.reverse(model, way, start).end for way in THREE_WAYS}
     metrics = {metric.label: metric.value for metric in at.metric}
     for way, x in ends.items():
         assert metrics[words("images.share", way=words(f"names.{way}"))] == f"{share(x, images.x):.1%}"
-    _, found = at.session_state["session"].kept["images-measured"]
-    assert (found.n, found.steps) == (20, steps) == (20, 1)
+    assert found.steps == steps == 1
     if data == "digits":
         assert found.verdict == judge().verdict(images, ends["ddpm"])
     else:
