@@ -30,8 +30,8 @@ from toydiff.ui.controls import say_if_not_allowed
 from toydiff.ui.export import film_with_export
 from toydiff.ui.images import IMAGE_BUDGET, PER_NUMBER, enough_memory, load, pictures, say_if_slow, settings, train
 from toydiff.ui.player import Chosen
-from toydiff.ui.rendering import cached_under, made
-from toydiff.ui.runs import cached_in_session, check
+from toydiff.ui.rendering import cached_in_session, cached_under, made
+from toydiff.ui.runs import check
 from toydiff.ui.still_images import still
 
 BETWEEN_TRAIN_STEPS = 600  # that the button trains

@@ -18,13 +18,13 @@ from toydiff.draw.images import (
     GRID_IMAGES,
     IMAGES_AT_ONCE,
     bridge_scene,
-    closest,
     differences,
     digit_counts,
     distances,
     forward_scene,
     nearest_scene,
     training_scene,
+    usual_distances,
     variance,
     ways_scene,
 )
@@ -39,15 +39,23 @@ from toydiff.text import words
 from toydiff.ui import page, state
 from toydiff.ui.controls import training_buttons
 from toydiff.ui.export import film_with_export
-from toydiff.ui.images import IMAGE_BUDGET, PER_NUMBER, enough_memory, load, pictures, say_if_slow, settings, train
+from toydiff.ui.images import (
+    IMAGE_BUDGET,
+    PER_NUMBER,
+    enough_memory,
+    pictures,
+    say_if_slow,
+    seconds_of_network,
+    settings,
+    train,
+)
 from toydiff.ui.pictures import offer
-from toydiff.ui.rendering import cached_under, made
-from toydiff.ui.runs import cached_in_session, check
+from toydiff.ui.rendering import cached_in_session, cached_under, made
+from toydiff.ui.runs import check
 from toydiff.ui.still_images import enlarged
 
 IMAGE_TRAIN_STEPS = 1500  # that the button trains: a minute or two on a CPU
 ONE_PICTURE_VARIANCE = 0.1  # of the data's variance: below it, all samples are one picture
-PER_OPERATION = 4e-11  # seconds on one core of an operation of a network
 MEASURED, FEWEST, VALUES = 500, 50, 50_000  # samples that are measured: fewer if they had more values than that
 DENSE = 0.1  # images of the data that lie closer fill their space: a sample close to one need not be a copy
 
@@ -136,7 +144,7 @@ if experiment.data == "two-pixel":
 def ways_down(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
     """Three ways down with the network of this run, or with the exact predictor if it has no steps yet; and after how
     many steps. While it trains, the network stays the same one until the newest is asked for."""
-    each = run.images.x.numel() * PER_NUMBER if run.step == 0 else seconds_each(run.experiment, run.images.shape)
+    each = run.images.x.numel() * PER_NUMBER if run.step == 0 else seconds_of_network(run.experiment, run.images.shape)
     check(len(THREE_WAYS) * run.experiment.T * GRID_IMAGES * each, patience=IMAGE_BUDGET)
     if run.step == 0:
         return *exact_ways(run.experiment, run.images), 0
@@ -152,12 +160,6 @@ def ways_down(run: ImageRun) -> tuple[Scene, dict[str, float], int]:
         return *made(ways_scene, run.experiment, run.images, model, made_by), steps
 
     return cached_in_session("image-ways", (run.experiment, steps), make)
-
-
-@st.cache_data(max_entries=100, show_spinner=False)
-def seconds_each(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
-    """About how long the network takes to answer for one image."""
-    return experiment.work(shape) / experiment.batch * PER_OPERATION
 
 
 def exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
@@ -193,13 +195,6 @@ if experiment.data == "two-pixel":
 
 
 # ---------------------------------------------------------------- what the collapse is
-
-
-@st.cache_data(max_entries=12, show_spinner=False)
-def usual_distances(data: str, n: int, seed: int) -> tuple[float, float]:
-    """How far images of the data are, on average, from the mean image, and from the nearest other image."""
-    x = load(data, n, seed).x
-    return distances(x, x.mean(0)).mean().item(), closest(x[:IMAGES_AT_ONCE], x, rank=2)[0].mean().item()
 
 
 def show_spread(images: Images, ways: Scene, shares: Mapping[str, float]) -> None:
@@ -267,7 +262,8 @@ def measure(run: ImageRun, n: int) -> Measured:
 
 mean = images.x.mean(0)
 blur = scene.panels[1].trajectory.end
-usual, other = usual_distances(experiment.data, experiment.n, experiment.seed)
+key = "usual distances", experiment.data, experiment.n, experiment.seed
+usual, other = cached_under(key, usual_distances, images.x)
 figures = {
     "predictor": predictor,
     "ddpm": f"{shares['ddpm']:.0%}",

@@ -25,7 +25,7 @@ from toydiff.draw.images import (
     distances,
     forward_scene,
     nearest_scene,
-    share,
+    variance,
     ways_scene,
 )
 from toydiff.draw.scenes import THREE_WAYS
@@ -94,7 +94,7 @@ def test_what_the_judge_says_of_many_images_is_what_its_trees_vote():
 
 def test_variance_and_distances_against_numbers_worked_out_by_hand():
     data = torch.tensor([0.0, 4.0]).reshape(2, 1, 1, 1).expand(2, 1, 1, 2)
-    assert share(data / 2, data) == pytest.approx(0.25)
+    assert variance(data / 2) / variance(data) == pytest.approx(0.25)
     assert distances(data, data.mean(0)).tolist() == pytest.approx([8**0.5] * 2)
     distance, nearest = closest(data + 1, data)
     assert distance.tolist() == pytest.approx([2**0.5] * 2)
@@ -405,7 +405,7 @@ def test_measured_numbers_are_those_of_the_samples(data):
     ends = {way: experiment.reverse(model, way, start).end for way in THREE_WAYS}
     metrics = {metric.label: metric.value for metric in at.metric}
     for way, x in ends.items():
-        assert metrics[words("images.share", way=words(f"names.{way}"))] == f"{share(x, images.x):.1%}"
+        assert metrics[words("images.share", way=words(f"names.{way}"))] == f"{variance(x) / variance(images.x):.1%}"
     assert found.steps == steps == 1
     if data == "digits":
         assert found.verdict == judge().verdict(images, ends["ddpm"])

@@ -101,9 +101,10 @@ def variance(x: Tensor) -> float:
     return x.double().var(0, correction=0).mean().item()
 
 
-def share(x: Tensor, data: Tensor) -> float:
-    """The same as a share of the data's."""
-    return variance(x) / variance(data)
+def usual_distances(x: Tensor) -> tuple[float, float]:
+    """How far images (B, C, H, W) are, on average, from their mean image, and from the nearest other one."""
+    nearest, _ = closest(x[:IMAGES_AT_ONCE], x, rank=2)
+    return distances(x, x.mean(0)).mean().item(), nearest.mean().item()
 
 
 def differences(sets: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from toydiff.components.bundle import component
-from toydiff.components.canvas.drawing import UNIT, Drawing, decoded, drawn, encoded, quantised
+from toydiff.components.canvas.drawing import UNIT, decoded, drawn, encoded, quantised
 from toydiff.draw.style import THEMES
 from toydiff.text import words
 
@@ -18,11 +18,12 @@ CANVAS_LABELS = (
 _component = st.components.v2.component("toydiff_canvas", **component("canvas")._asdict())
 
 
-def canvas(*, key: str, initial: np.ndarray | None = None, most: int = 10_000) -> Drawing:
-    """Show the canvas; returns what is on it after the last stroke. Points beyond `most` are not drawn.
+def canvas(*, key: str, initial: np.ndarray | None = None, most: int = 10_000) -> np.ndarray:
+    """Show the canvas; returns the points on it after the last stroke: (N, 2) float32 in [-1, 1], y points up. Points
+    beyond `most` are not drawn.
 
     initial: (N, 2) in [-1, 1], what is on the canvas until the first stroke; after that it changes nothing. A canvas
-    forgets when its page is left: keep `points` and pass them here, and the drawing is there again.
+    forgets when its page is left: keep the points and pass them here, and the drawing is there again.
     ValueError if `initial` is no such array, or has more than `most` points.
     """
     start = np.zeros((0, 2), "<i2") if initial is None else quantised(initial, most)

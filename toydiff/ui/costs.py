@@ -17,8 +17,8 @@ from toydiff.draw.scene import Scene
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.rendering import cached_under, exclusive, made, shared
-from toydiff.ui.runs import cached_in_session, check
+from toydiff.ui.rendering import cached_in_session, cached_under, exclusive, made, shared
+from toydiff.ui.runs import check
 
 Made = TypeVar("Made")
 COST_BUDGET = 3  # times TOYDIFF_SECONDS: this page shows what it has while it measures

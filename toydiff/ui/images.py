@@ -18,7 +18,7 @@ from toydiff.ui import state
 from toydiff.ui.controls import control, train_now
 from toydiff.ui.still_images import enlarged
 
-PER_NUMBER = 4e-10  # seconds on one core of a number in the data, for the exact predictor
+PER_NUMBER, PER_OPERATION = 4e-10, 4e-11  # seconds on one core: of a number in the data, of an operation of a network
 IMAGE_BUDGET = 3  # times TOYDIFF_SECONDS: pictures of images may take longer
 CHUNK_OF_STEPS = 10  # between two movements of the bar
 SLOWER = {"unet": 1, "dit": 3}  # many small products take longer than a few large ones of as many operations
@@ -55,10 +55,20 @@ def say_if_slow(experiment: ImageExperiment, images: Images, device: torch.devic
         st.caption(words("images.for_a_gpu" if times >= FOR_A_GPU else "images.slow", times=rounded))
 
 
-@lru_cache(maxsize=100)
 def _times_slower(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
     usual = ImageExperiment()
-    return SLOWER[experiment.network] * experiment.work(shape) / usual.work(load(usual.data, usual.n, usual.seed).shape)
+    usual_shape = load(usual.data, usual.n, usual.seed).shape
+    return SLOWER[experiment.network] * _work(experiment, shape) / _work(usual, usual_shape)
+
+
+def seconds_of_network(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
+    """About how long one core takes to answer for one image (C, H, W)."""
+    return _work(experiment, shape) / experiment.batch * PER_OPERATION
+
+
+@lru_cache(maxsize=100)
+def _work(experiment: ImageExperiment, shape: tuple[int, ...]) -> float:
+    return experiment.work(shape)
 
 
 @contextmanager

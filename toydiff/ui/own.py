@@ -33,8 +33,7 @@ from toydiff.ui import page, pictures, state
 from toydiff.ui.canvas import canvas
 from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.player import player
-from toydiff.ui.rendering import made
-from toydiff.ui.runs import cached_in_session
+from toydiff.ui.rendering import cached_in_session, made
 
 INK_MODES: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
 MIN_SEEN_POINTS = 200  # points: with fewer, one hardly sees what the samples should look like
@@ -73,8 +72,8 @@ def drawn() -> Cloud | None:
     """What is on the canvas, None if there is nothing. It stays there while one is on another page, and is there again
     when the page was loaded again."""
     mine = state.session().kept
-    drawing = canvas(key="own-canvas", initial=mine.get("own-drawing"), most=MAX_POINTS)
-    mine["own-drawing"] = points = drawing.points
+    points = canvas(key="own-canvas", initial=mine.get("own-drawing"), most=MAX_POINTS)
+    mine["own-drawing"] = points
     if not len(points):
         return None
     if len(np.unique(points, axis=0)) < MIN_POINTS:

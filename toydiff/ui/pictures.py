@@ -20,8 +20,7 @@ from toydiff.text import shown, words
 from toydiff.ui import state
 from toydiff.ui.export import DownloadFile, made_on_demand
 from toydiff.ui.images import load
-from toydiff.ui.rendering import made_bit_by_bit
-from toydiff.ui.runs import cached_in_session
+from toydiff.ui.rendering import cached_in_session, made_bit_by_bit
 from toydiff.ui.still_images import enlarged
 
 PICTURE_SIDES = (8, 16, 32)

@@ -1,4 +1,16 @@
-"""Pictures that take long, as pages ask for them: the page waits, says so, and can be left meanwhile."""
+"""Pictures that take long, as pages ask for them: the page waits, says so, and can be left meanwhile.
+
+Where a picture is made, and for whom it is kept:
+
+made                in a render worker; not kept
+made_bit_by_bit     in the process for uploads; not kept
+shared              in a render worker, for all sessions
+cached_under        the same, for arguments that cannot be compared
+cached_in_session   wherever its function makes it, for this session
+
+What is loaded in the app's own process for all sessions stands under `st.cache_resource`; a number that is quickly
+computed from settings under `lru_cache`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +25,7 @@ import streamlit as st
 from toydiff.server.render_pool import RenderJob, RenderPool, render_pool, upload_pool
 from toydiff.server.snapshots import Failed
 from toydiff.text import words
+from toydiff.ui import state
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -47,6 +60,22 @@ def shared(make: Callable[Given, Made], *arguments: Given.args, **named: Given.k
 def cached_under(key: object, make: Callable[Given, Made], *arguments: Given.args, **named: Given.kwargs) -> Made:
     """Like `shared` for any arguments, once for each key."""
     return cast(Made, _fetched(partial(make, *arguments, **named), key))
+
+
+def cached_in_session(name: str, key: object, make: Callable[[], Made], *, this_page: bool = False) -> Made:
+    """What `make` makes, kept in this session under a name until its key is another one. this_page: or until another
+    page is opened, because films are large."""
+    memory = state.session().shown if this_page else state.session().kept
+    found = memory.get(name)
+
+    def remember() -> None:
+        nonlocal found
+        memory[name] = found = key, make()
+
+    wait_in_place(found is not None and found[0] == key, remember)
+    assert found is not None
+    result: Made = found[1]
+    return result
 
 
 @contextmanager

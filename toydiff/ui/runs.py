@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import TypeVar
 
 import streamlit as st
 from torch import Tensor
@@ -20,9 +19,7 @@ from toydiff.server.limits import limits
 from toydiff.server.live import Run
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.rendering import made, shared, wait_in_place
-
-Made = TypeVar("Made")
+from toydiff.ui.rendering import cached_in_session, made, shared
 
 MAX_PLACES = 1_600_000  # of particles, in all frames of all panels of a film: 24 bytes each
 NETWORKS = 2  # that are shown beside the exact field, at most
@@ -61,29 +58,9 @@ def network_scene(experiment: Experiment, model: Model, steps: int) -> Scene:
     """The three ways down with the network of this session, kept until settings or network change."""
     _check_ways(experiment, "network")
     made_by = words("page.network", steps=f"{steps:,}")
-    return cached_on_page("network-scene", (experiment, steps), lambda: made(reverse_scene, experiment, model, made_by))
-
-
-def cached_in_session(name: str, key: object, make: Callable[[], Made]) -> Made:
-    """What `make` makes, kept in this session under a name until its key is another one."""
-    return _remembered(state.session().kept, name, key, make)
-
-
-def cached_on_page(name: str, key: object, make: Callable[[], Made]) -> Made:
-    """The same, but only until another page is opened: for films."""
-    return _remembered(state.session().shown, name, key, make)
-
-
-def _remembered(memory: dict[str, tuple[object, Made]], name: str, key: object, make: Callable[[], Made]) -> Made:
-    found = memory.get(name)
-
-    def remember() -> None:
-        nonlocal found
-        memory[name] = found = key, make()
-
-    wait_in_place(found is not None and found[0] == key, remember)
-    assert found is not None
-    return found[1]
+    return cached_in_session(
+        "network-scene", (experiment, steps), lambda: made(reverse_scene, experiment, model, made_by), this_page=True
+    )
 
 
 def truth(experiment: Experiment) -> Truth:
@@ -100,7 +77,9 @@ def fields(
     """`draw.fields.field_scene` of these networks, kept in this session under a name. by: whose networks they are, and
     after how many steps."""
     best = truth(experiment)
-    return cached_on_page(name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by))
+    return cached_in_session(
+        name, (experiment, *by), lambda: field_scene(best, made(answers, best, networks), made_by), this_page=True
+    )
 
 
 def contours(experiment: Experiment) -> Callable[[], Density]:

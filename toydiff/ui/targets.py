@@ -20,8 +20,8 @@ from toydiff.draw.targets import bound_chart, step_chart
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
-from toydiff.ui.rendering import made, shared
-from toydiff.ui.runs import cached_in_session, network
+from toydiff.ui.rendering import cached_in_session, made, shared
+from toydiff.ui.runs import network
 
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
 KL_PARTICLES = 500  # particles of whose KL the mean is shown

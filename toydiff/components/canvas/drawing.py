@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,22 +11,14 @@ from toydiff.text import words
 UNIT = 32767  # steps from the middle to an edge: finer than a screen can show
 
 
-class Drawing(NamedTuple):
-    """What is on the canvas."""
-
-    points: np.ndarray  # (N, 2) float32 in [-1, 1], y points up
-    version: str  # the same for the same points in the same order, and only then
-
-
 def encoded(whole: np.ndarray) -> str:
     """Points, int16 (N, 2), as text."""
     return base64.b64encode(whole.tobytes()).decode()
 
 
-def drawn(whole: np.ndarray) -> Drawing:
-    """Points, int16 (N, 2), as Python uses them."""
-    version = hashlib.blake2b(whole.tobytes(), digest_size=8).hexdigest()
-    return Drawing(whole.astype(np.float32) / UNIT, version)
+def drawn(whole: np.ndarray) -> np.ndarray:
+    """(N, 2) float32 in [-1, 1], y points up: points, int16 (N, 2), as Python uses them."""
+    return whole.astype(np.float32) / UNIT
 
 
 def quantised(points: np.ndarray, most: int) -> np.ndarray:
