@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -42,11 +41,3 @@ def read(source: BinaryIO, take: Callable[[tuple[Any, ...]], None]) -> None:
         logging.getLogger(__name__).exception("a message could not be read")
     finally:
         os._exit(0)
-
-
-def memory() -> int | None:
-    """The bytes of memory that this process uses; None where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return None  # not Linux

@@ -26,7 +26,7 @@ import toydiff.draw.scenes  # noqa: F401, what most pictures need
 from toydiff.data import user_data
 from toydiff.data.user_data import UserDataset
 from toydiff.server import child_main, transport
-from toydiff.server.memory import give_back
+from toydiff.server.memory import give_back, used_bytes
 from toydiff.server.snapshots import Beat, Failed
 from toydiff.text import words
 
@@ -49,7 +49,7 @@ class Out:
         """Send signs of life: one picture may take a minute."""
         with suppress(BrokenPipeError):
             while True:
-                self.send("beat", Beat(0.0, child_main.memory()))
+                self.send("beat", Beat(0.0, used_bytes()))
                 time.sleep(RENDER_BEAT_SECONDS)
 
 

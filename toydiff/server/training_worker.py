@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import torch
 
 from toydiff.server import child_main, transport
+from toydiff.server.memory import used_bytes
 from toydiff.server.scheduler import Scheduler, trouble
 from toydiff.server.snapshots import Beat, Failed, Unknown
 from toydiff.server.training_job import TrainingJob
@@ -48,7 +49,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until the process ends."""
-        self._send("beat", Beat(0.0, child_main.memory()))
+        self._send("beat", Beat(0.0, used_bytes()))
         while True:
             with suppress(Empty):  # take all messages; if no job has work, wait for the next one
                 while True:
@@ -138,7 +139,7 @@ class Worker:
     def _live(self) -> None:
         now = time.monotonic()
         if now - self._beat >= TRAINING_BEAT_SECONDS:
-            self._send("beat", Beat((self._scheduler.steps - self._steps) / (now - self._beat), child_main.memory()))
+            self._send("beat", Beat((self._scheduler.steps - self._steps) / (now - self._beat), used_bytes()))
             self._beat, self._steps = now, self._scheduler.steps
 
     def _answer(self, request: int | None, value: object, error: Exception | None = None) -> None:

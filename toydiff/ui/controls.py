@@ -21,7 +21,7 @@ from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.room import room
 
-# Sliders for what one feels one's way through; values that a slider stops at. Everything else is a number to type.
+# The values at which a slider stops. Every other field has a box to type a number into.
 STOPS: dict[str, tuple[float, ...]] = {
     "T": (10, 25, 50, 100, 150, 200, 250, 500, 1000),
     "strength": (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
@@ -37,7 +37,7 @@ IMAGE_MENU = ("digits", "moon-phases-16", "moon-phases-16-gap", "moon-phases-32"
 
 Trained = Run | ImageRun | Race
 
-# shared by all trainings: a click on pause waits so long for the last evaluation, which comes later otherwise
+# A click on pause waits so long for the last evaluation, divided by the number of trainings that run.
 PAUSE_WAIT_SECONDS = 0.3
 
 
@@ -85,9 +85,9 @@ def training_buttons(
 ) -> None:
     """Start or pause, one step, reset; and a sentence for what went wrong on the server.
 
-    find: this session's training; if it is None, a start makes a `fresh` one. now: what is known of it.
-    reset: where that is not a fresh one. key: what the keys of the buttons begin with. A click is seen to before the
-    page runs, which would run twice otherwise.
+    find: this session's training; if it is None, a start makes a `fresh` one. now: its latest snapshot. reset: what the
+    reset button calls, if not `fresh`. key: prefix of the buttons' keys. Clicks are handled in callbacks, before the
+    page runs: otherwise it would run twice.
     """
     training = find()
     running, step = (now.running, now.step) if now is not None else (False, 0)
@@ -148,20 +148,20 @@ def _one_step(find: Callable[[], Trained | None], fresh: Callable[[], Trained]) 
 
 
 def do(what: Callable[[], object]) -> None:
-    """What a click calls: Streamlit wants nothing back."""
+    """Call a function and drop its result: Streamlit's callbacks return nothing."""
     what()
 
 
 def train_now(training: Run | ImageRun, steps: int, chunk: int, *, pictures: bool = True) -> None:
-    """So many steps more while the page waits, with a bar that moves every `chunk` steps. If that goes wrong: a
-    sentence that stays until it is closed. pictures: one of each moment of the bar, or only of the last."""
+    """Train so many more steps while the page waits, with a bar that moves every `chunk` steps. An error is a sentence
+    that stays until it is closed. pictures: evaluate after each chunk, not only at the end."""
     state.only(training)
     bar, first = st.progress(0.0), training.step
     try:
         while (done := training.step - first) < steps and training.diverged_at is None:
             bar.progress(done / steps, words("train.progress", step=f"{done:,}", steps=f"{steps:,}"))
             training.advance(min(chunk, steps - done), pictures)
-        training.pause()  # takes the last picture
+        training.pause()  # evaluates once more
     except Failed as error:
         st.toast(str(error), icon=":material/error:", duration="infinite")
     bar.empty()
@@ -189,7 +189,7 @@ def _changed(field: str, kind: type[Settings], key: str) -> None:
     fields |= dict.fromkeys((name for name, limit in kind.limited().items() if limit == field), 0)
     old = st.session_state.experiment
     if replace(old, **fields).training != old.training:
-        fields["trained"] = 0  # what a link said of another network
+        fields["trained"] = 0  # a link said it of another network
     state.change(**fields)
 
 

@@ -1,4 +1,4 @@
-"""What the page of costs keeps: the measured runs, the scenes; and what a click on its chart chooses."""
+"""The lesson on costs: measured runs and their scenes, which are kept, and clicks on its chart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def exact_bench(experiment: Experiment) -> Bench:
 
 
 def bench(experiment: Experiment, trained: tuple[Model, int] | None) -> Bench:
-    """Measures with the network of this session, trained for so many steps; with the exact predictor if None."""
+    """The Bench for this session's network (model, steps of training); for the exact predictor if `trained` is None."""
     experiment = experiment.training.looked_at()  # one bench for everything that can be looked at
     if trained is None:
         found = exact_bench(experiment)
@@ -48,7 +48,7 @@ def _seconds(bench: Bench) -> float:
 
 
 def cost(bench: Bench, way: str, steps: int) -> Cost:
-    """What a run costs; measured when it is first asked for."""
+    """The cost of a run, measured when it is first needed."""
     if not bench.known(way, steps):
         with exclusive(bench.lock):
             if not bench.known(way, steps):
@@ -62,7 +62,7 @@ def chance(bench: Bench) -> tuple[float, float]:
 
 
 def measured(bench: Bench, chosen: Cost) -> list[Cost]:
-    """All points of the chart. While they are measured, a bar, and the curves as far as they are known."""
+    """All points of the chart. While they are measured, the page shows a bar and the curves so far."""
     if all(bench.known(*run) for run in bench.plan):
         return [bench.cost(*run) for run in bench.plan]
     bar, picture = st.empty(), st.empty()
@@ -94,7 +94,7 @@ def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> 
 
 
 def _cached(name: str, bench: Bench, key: tuple[object, ...], make: Callable[..., Made], *arguments: object) -> Made:
-    """What `make` makes of a bench, once for a key: for all sessions, or for this one if the bench is its own."""
+    """`make(bench, *arguments)`, once for a key: for all sessions, or for this one if it has trained the network."""
     if bench.trained is None:
         return cached_under((name, bench, *key), make, bench, *arguments)
     return cached_in_session(name, (bench, *key), lambda: made(make, bench, *arguments))

@@ -1,4 +1,4 @@
-"""A player with what there is to take home: film and strip are made in the browser, the numbers here."""
+"""A player with files to take home. The browser makes the film and the strip; the numbers are made here."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def film_with_export(
     """The player, and under it how the picture was made, and its numbers. `name`: of the files; options: of the player.
     A new pick runs the whole page again; the last one is also in the session, under "<key>-picked".
 
-    grows: the film gets new frames while one watches. lives: it is replaced while one watches. Both stand in a part of
-    the page that runs by itself; of both, a file of what it was before is still worth keeping. Any other film is a part
-    of its own: a click in it runs no more than that.
+    grows: the film gets new frames while it is watched. lives: it is replaced while it is watched. Both stand in a
+    fragment that runs by itself, and a file of an earlier state stays. Any other film is a fragment of its own, so that
+    a click in it does not run the page.
     """
 
     def draw() -> Chosen:
@@ -42,7 +42,7 @@ def film_with_export(
 
         def density() -> Density:
             assert contours is not None
-            with below:  # where it may say that it waits, and the film keeps its place
+            with below:  # a spinner stands there, and the film keeps its place
                 return contours()
 
         with film:
@@ -72,14 +72,14 @@ class DownloadFile(NamedTuple):
 
 
 def made_on_demand(file: DownloadFile, make: Callable[[], bytes], *, key: str, of: object) -> None:
-    """A button that makes a file, and beside it, once that is there, one that saves it. `of`: what the file is of; it
-    is forgotten when that is another one, or another page is opened.
+    """A button that makes a file, and a second one that saves it once it is made. `of`: what the file shows; the file
+    is forgotten when that changes, or when another page is opened.
 
-    st.download_button could make it while it is fetched. But Streamlit drops such a file when the page of anybody else
-    runs, and in a class that is sooner than a slow line has fetched it.
+    st.download_button could make the file on demand. But Streamlit drops such a file as soon as another session runs a
+    page, and in a class that is before a slow line has fetched it.
 
-    A callback notes the click too: the fragment that it belongs to may be gone when its turn comes, if the page was
-    drawn anew. The next run that draws it makes the file.
+    A callback notes the click too, because the page may be drawn anew before the fragment's turn. The next run that
+    draws the fragment makes the file.
     """
     kept, wanted, there = state.session().shown, f"{key}-wanted", f"{key}-made"
     kept[f"{key}-offered"] = of, make
@@ -90,7 +90,7 @@ def made_on_demand(file: DownloadFile, make: Callable[[], bytes], *, key: str, o
     if make_it is not None and was_of == of:
         try:
             kept[there] = of, make_it()
-        except (RerunException, StopException):  # something else was pressed meanwhile: the next run makes it
+        except (RerunException, StopException):  # another click ends this run: the next one makes it
             kept[wanted] = of, make_it
             raise
         except Failed as error:

@@ -36,7 +36,7 @@ from toydiff.ui.player import player
 from toydiff.ui.rendering import cached_in_session, made
 
 INK_MODES: dict[str, bool | None] = {"auto": None, "dark": False, "light": True}  # Silhouette.cloud's `invert`
-MIN_SEEN_POINTS = 200  # points: with fewer, one hardly sees what the samples should look like
+MIN_SEEN_POINTS = 200  # with fewer, the shape of the data is hardly visible
 SHAPE_POINTS = 3000  # points of a silhouette or a word
 LONGEST_NAME = 40  # characters
 PARTICLES, PREVIEW_STEPS = 1000, 40  # of the preview
@@ -69,8 +69,8 @@ def choose() -> str:
 
 
 def drawn() -> Cloud | None:
-    """What is on the canvas, None if there is nothing. It stays there while one is on another page, and is there again
-    when the page was loaded again."""
+    """The points on the canvas; None if it is empty. They stay while another page is open, and when the page is loaded
+    again."""
     mine = state.session().kept
     points = canvas(key="own-canvas", initial=mine.get("own-drawing"), most=MAX_POINTS)
     mine["own-drawing"] = points
@@ -82,8 +82,8 @@ def drawn() -> Cloud | None:
 
 
 def from_file() -> Cloud | None:
-    """What a file holds, read once; None while there is none."""
-    # of any kind: what cannot be used gets a sentence of ours
+    """The points of a file, which is read once; None while there is none."""
+    # any type is accepted, so that a wrong one gets a sentence of ours
     file = st.file_uploader(
         words("own.bring"), key="own-file", max_upload_size=MAX_FILE_BYTES // 10**6, on_change=_forget
     )
@@ -95,7 +95,7 @@ def from_file() -> Cloud | None:
 
 
 def typed() -> Cloud | None:
-    """What a word or an emoji looks like; None while there is none."""
+    """Points in the shape of a word or an emoji; None while none is typed."""
     string = st.text_input(words("own.string"), key="own-string")
     n = _count("own-typed")
     if not string.strip():
@@ -134,7 +134,7 @@ def _count(key: str) -> int:
 
 
 def _forget() -> None:
-    """Let go of what was read from a file."""
+    """Forget the file that was read."""
     for name in ("file", "points"):
         state.session().kept.pop(f"own-{name}", None)
 
@@ -143,8 +143,7 @@ def _forget() -> None:
 
 
 def offer(cloud: Cloud, way: str) -> UserDataset:
-    """A field for its name, and the button that makes it the data of all lessons on points. Returns what that would
-    be."""
+    """A field for its name, and the button that makes it the data of all lessons on points. Returns the data set."""
     with st.container(horizontal=True, vertical_alignment="center"):
         name = st.text_input(
             words("own.name"),
@@ -218,7 +217,7 @@ def _packed(run: Run | None, experiment: Experiment) -> bytes:
 
 @st.dialog(words("own.open"))
 def open_lesson() -> None:
-    """A file with a lesson: it takes the place of what this session looks at. What cannot be used changes nothing."""
+    """Open a lesson file in place of this session's lesson. A file that cannot be used changes nothing."""
     st.markdown(words("own.open_about", megabytes=pictures.UPLOAD_MEGABYTES))
     file = st.file_uploader(
         words("own.lesson"), "safetensors", key="own-lesson", max_upload_size=pictures.UPLOAD_MEGABYTES

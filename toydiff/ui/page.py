@@ -33,7 +33,7 @@ PAGES = {
     "between": ":material/gradient:",
     "own": ":material/draw:",
 }
-UNREAD = 20.0  # seconds for which the problems of a link stay on the page: a slow browser needs some of them
+UNREAD = 20.0  # seconds for which problems of a link stay on the page: a slow browser needs a part of them
 PROGRESS_STEPS = 500  # training steps between two movements of the bar
 STYLE = Path(__file__).with_name("page.css").read_text("utf-8")
 
@@ -47,12 +47,12 @@ def begin(lesson: str) -> Experiment:
     held = room().held
     st.fragment(_keep_alive, run_every=2.0 if held else "1h")(held)
     experiment, problems = state.experiment()
-    # A browser asks for the page several times until it is complete, and each time what was said before is gone.
+    # A browser runs the page several times until it is complete. Each run would lose the problems that the first found.
     until, said, about = st.session_state.get("said", (0.0, [], None))
     settings = lesson, experiment, st.session_state.image_experiment
     if problems:
         st.session_state.said = time.monotonic() + UNREAD, problems, settings
-    elif time.monotonic() < until and about == settings:  # a user who changed one has read it
+    elif time.monotonic() < until and about == settings:  # after a changed setting they have been read
         problems = said
     with st.sidebar:
         for name, icon in PAGES.items():
@@ -73,15 +73,15 @@ def begin(lesson: str) -> Experiment:
 
 
 def _keep_alive(held: bool) -> None:
-    """A timed run. Without one, a browser that lost its server and found another one would not ask for the page again:
-    it would show the old page and lose the first click. While the teacher has paused all training, this run also looks
-    whether that is over, and brings the buttons back."""
+    """A timed no-op, so that the browser asks for the page again after it has reconnected to another server. Without it
+    the browser would show the old page and lose the first click. While the teacher has paused all training, it also
+    looks whether that is over, and brings the buttons back."""
     if held and not room().held:
         st.rerun()
 
 
 def _let_in(lesson: str) -> None:
-    """The set-up, and where this server has its limits: a sentence, and nothing else."""
+    """Set the server up. If it is full, or its limits are wrong, the page is one sentence."""
     try:
         here = room()
     except ValueError as error:
@@ -132,7 +132,7 @@ def difference(old: PointTraining, new: PointTraining) -> str:
 
 
 def training(lesson: str) -> tuple[Run, Snapshot]:
-    """The question of a lesson beside the buttons of this session's training: returns that, and how it is now."""
+    """The question of a lesson beside the buttons of this session's training. Returns the training and its snapshot."""
     run = state.current_run()
     now = run.snapshot()
     question, buttons = st.columns(2, vertical_alignment="center")
@@ -145,7 +145,7 @@ def training(lesson: str) -> tuple[Run, Snapshot]:
 
 
 def _offer_fresh_run(run: Run) -> None:
-    """Where the settings are no longer those of the session's training: a sentence, and the two ways out."""
+    """If the settings are no longer those of the training: a sentence, and two buttons, start fresh or go back."""
     new: PointTraining = st.session_state.experiment.training
     if run.experiment == new:
         return
@@ -187,6 +187,6 @@ def _shown(name: str, value: object) -> str:
 
 
 def _escaped(values: dict[str, object]) -> dict[str, object]:
-    """What came with a link is shown as it is, never as Markdown."""
+    """The text of a link as it is, never as Markdown."""
     value = " ".join(str(values["value"]).replace("`", "'").split()) or words("page.empty")
     return values | {"value": value}

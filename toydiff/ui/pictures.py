@@ -26,7 +26,7 @@ from toydiff.ui.still_images import enlarged
 PICTURE_SIDES = (8, 16, 32)
 PREVIEW = 24  # squares that are shown before they are used
 LISTED = 50  # files that are named with what was wrong
-UPLOAD_MEGABYTES = MAX_ZIP_BYTES // 10**6  # of all that is brought along at once
+UPLOAD_MEGABYTES = MAX_ZIP_BYTES // 10**6  # of one upload, all files together
 
 
 def offer(run: ImageRun) -> None:
@@ -47,7 +47,7 @@ def _forget() -> None:
 
 @st.dialog(words("images.bring"), width="medium", on_dismiss=_forget)
 def own_pictures() -> None:
-    """Files, what becomes of them, and the button that uses them. Until then nothing changes."""
+    """Upload pictures, see what becomes of them, and use them with a button. Until then nothing changes."""
     limits = {"most": f"{MAX_PICTURES:,}", "millions": MAX_PIXELS // 10**6, "megabytes": UPLOAD_MEGABYTES}
     st.markdown(words("images.bring_about", **limits))
     kinds = [*(suffix.removeprefix(".") for suffix in sorted(SUFFIXES)), "zip"]
@@ -101,7 +101,7 @@ def _title(files: Sequence[UploadedFile]) -> str:
 
 
 def _list(skipped: Sequence[Skipped]) -> None:
-    """Every file that is left out, and why; of very many the first ones. As text: names are not markup."""
+    """The first LISTED files that are left out, and why. As text: a file name is not markup."""
     if not skipped:
         return
     lines = [f"{name}: {reason}" for name, reason in skipped[:LISTED]]
@@ -113,7 +113,7 @@ def _list(skipped: Sequence[Skipped]) -> None:
 
 @st.dialog(words("images.open"))
 def open_network() -> None:
-    """A file with a network: it takes the place of what the page shows. What cannot be used changes nothing."""
+    """Open a network file in place of the page's training. A file that cannot be used changes nothing."""
     st.markdown(words("images.open_about", megabytes=UPLOAD_MEGABYTES))
     file = st.file_uploader(words("images.file"), "safetensors", key="images-file", max_upload_size=UPLOAD_MEGABYTES)
     if file is None:

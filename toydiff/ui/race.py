@@ -1,4 +1,4 @@
-"""Two networks learn side by side: a block that a page drops in."""
+"""Two networks that train side by side: a block for any page."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ from toydiff.text import words
 from toydiff.ui import state
 from toydiff.ui.rendering import cached_in_session, made, shared
 
-MAX_PLACES = 1_600_000  # of particles, in all frames of all panels of a film: 24 bytes each
-NETWORKS = 2  # that are shown beside the exact field, at most
+MAX_PLACES = 1_600_000  # positions of particles in a film, over all frames and panels: 24 bytes each
+NETWORKS = 2  # at most, beside the exact field
 
 
 def check(seconds: float, places: int = 0, *, patience: int = 1, particles: int = 0) -> None:
-    """Where a picture asks for more work or more room than this server gives one, the page ends here: with a sentence,
-    and if fewer of its particles are a way out, a button. patience: how many times the usual work may be."""
+    """End the page with a sentence if a picture needs more time or memory than this server allows, and with a button if
+    fewer particles would do. patience: multiple of TOYDIFF_SECONDS that is allowed."""
     most = patience * limits().seconds
     share = min(most / max(seconds, 1e-9), MAX_PLACES / max(places, 1))
     if share >= 1:
@@ -94,7 +94,7 @@ def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
     return shared(forward_scene, experiment)
 
 
-@lru_cache(maxsize=100)  # every look at a training asks twice: st.cache_data would hash the settings each time
+@lru_cache(maxsize=100)  # asked twice at every look at a training
 def best_loss(experiment: PointTraining) -> float:
     """The loss of the exact predictor on what training draws: no network gets under it for long."""
     schedule = experiment.noise_schedule()

@@ -17,16 +17,16 @@ INTERNET = socket.AF_INET, socket.AF_INET6
 
 
 def prepare() -> None:
-    """Make room for a class. Before each page, and before each part of one that runs by itself: Streamlit runs them in
-    new threads, where torch would start one more for a product of matrices, or for a mean, and have it wait in a loop
-    for the next one: a quarter of the app's time."""
+    """Set the process up, and limit torch to one thread in this thread. Call it before each page and each fragment that
+    runs by itself: Streamlit runs them in new threads. In each of them torch would start a second thread, which waits
+    in a loop for the next product of matrices: a quarter of the app's time."""
     _set_up()
-    torch.set_num_threads(1)  # of the thread that says so
+    torch.set_num_threads(1)  # torch keeps this number per thread
 
 
 @st.cache_resource
 def _set_up() -> None:
-    """Processes that train and that paint, and a garbage collector that skips the libraries.
+    """Start the processes that train and that render, and let the garbage collector skip the libraries.
 
     torch leaves a heap of a million objects. A collection that walks it holds the interpreter, and with it every
     student, for a second; frozen objects are not walked. (Streamlit's own collection after every script run is off
@@ -42,11 +42,9 @@ def _set_up() -> None:
 
 
 def send_at_once() -> None:
-    """Send every message when it is there. asyncio does not say so to what a listening socket accepts that was made
-    like Streamlit's, without the name of its protocol: the second message of a page would wait until the browser's
-    machine has said that it has the first, and it takes its time to say so, on Linux 40 ms.
-
-    Whatever such a socket accepts from now on inherits it.
+    """Switch off Nagle's algorithm. asyncio does so only for sockets that name their protocol, and Streamlit's
+    listening socket does not. With it, the second message of a page waits until the browser has acknowledged the
+    first: 40 ms on Linux. Connections that are accepted from now on inherit the setting.
     """
     for one in gc.get_objects():
         if type(one) is socket.socket and one.type == socket.SOCK_STREAM and one.family in INTERNET:

@@ -28,11 +28,11 @@ from toydiff.ui.startup import prepare
 from toydiff.ui.tab import tab
 
 SETTINGS_NAMES: dict[type[Settings], str] = {Experiment: "experiment", ImageExperiment: "image_experiment"}
-IMAGE = "image_"  # what the parameters of an ImageExperiment begin with: others have the same names
-LOOKS_PER_SECOND = 10  # at trainings, a second, of all sessions: so many cost a fifth of a core,
-FIELD_LOOKS_PER_SECOND = 3  # and so many, each at a new field, the best part of one
+IMAGE = "image_"  # prefix of the URL parameters of an ImageExperiment: Experiment has fields of the same names
+LOOKS_PER_SECOND = 10  # of all sessions together, at their trainings: they cost a fifth of a core
+FIELD_LOOKS_PER_SECOND = 3  # the same where each look draws a new field: most of a core
 IMAGE_RUNS = 3  # trainings on images that a session keeps
-MAX_USER_DATASETS, MAX_USER_BYTES = 8, 100_000_000  # sets of data of one's own that a session keeps, and their bytes
+MAX_USER_DATASETS, MAX_USER_BYTES = 8, 100_000_000  # a user's data sets that a session keeps, and their bytes
 
 Kind = TypeVar("Kind", Experiment, ImageExperiment)
 
@@ -88,13 +88,13 @@ def write_address() -> None:
 
 
 def user_keys(kind: type[Settings]) -> list[str]:
-    """The keys of the data that this session brought along for experiments of this kind, the oldest first."""
+    """The keys of this session's own data sets for settings of this kind, the oldest first."""
     points = kind is Experiment
     return [key for key, one in _user_data().items() if isinstance(one.data, Tensor) is points]
 
 
 def use_dataset(one: UserDataset) -> None:
-    """Keep data for this session, and make it what the next picture shows. Of many sets the oldest go."""
+    """Keep a data set for this session, and use it in the settings. If there are too many, the oldest unused go."""
     _user_data()[one.key] = one
     if isinstance(one.data, Tensor):
         change(dataset=one.key, points=max(MIN_POINTS, len(one)), trained=0)
@@ -109,7 +109,7 @@ def use_dataset(one: UserDataset) -> None:
 
 
 def session() -> Session:
-    """What this browser tab has on this server."""
+    """The session of this browser tab on this server."""
     if "session" not in st.session_state:
         st.session_state.session = room().enter(_visit())
     mine: Session = st.session_state.session
@@ -118,7 +118,7 @@ def session() -> Session:
 
 
 def come_back() -> None:
-    """A tab that was loaded again, or lost its connection, finds what it had; else `lost` says so from now on."""
+    """A tab that was loaded again, or lost its connection, gets its old session back. If that is gone, `lost()`."""
     mine = session()
     answered = st.session_state.get("answered")
     before = tab(mine.key, mine.trained, answered)
@@ -139,7 +139,8 @@ def lost() -> bool:
 
 
 def may_train() -> bool:
-    """Whether this session may train now: the teacher lets it, or is it, and there is a place."""
+    """Whether this session may train now: the teacher has not paused the class (or this is the teacher), and there is a
+    place."""
     mine = session()
     return (mine.teacher or not room().held) and room().may_train(mine)
 
@@ -213,14 +214,14 @@ def every(now: Snapshot | RaceSnapshot, seconds: float = 1.0, looks: int = LOOKS
 
 
 def follow(old: Snapshot | RaceSnapshot, new: Snapshot | RaceSnapshot) -> None:
-    """Where a training stopped by itself, or lost steps with its process: the whole page has to know."""
+    """Run the whole page again if a training has stopped by itself, or has lost steps because its process died."""
     prepare()
     if (old.moving and not new.moving) or new.lost not in (None, old.lost):
         st.rerun()
 
 
 def only(training: Training) -> Training:
-    """The same, and everything else that this session trains pauses: a session trains one thing at a time."""
+    """Pause everything else that this session trains, because it trains one thing at a time. Returns `training`."""
     room().sit_down(session())
     st.session_state.lost = False
     for other in session().trainings():
@@ -253,12 +254,12 @@ def _of_images(params: dict[str, str]) -> dict[str, str]:
 
 
 def _visit() -> str:
-    """What Streamlit calls this session."""
+    """Streamlit's id of this session."""
     context = get_script_run_ctx()
     return context.session_id if context else ""
 
 
 def _watched() -> Callable[[], bool]:
-    """Asks, from any thread, whether this session is still there."""
+    """A function that tells, from any thread, whether a browser shows this session."""
     mine = weakref.ref(session())  # a training does not keep its session
     return lambda: (now := mine()) is not None and room().here(now)

@@ -1,4 +1,4 @@
-"""Pictures that do not move."""
+"""Still images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from PIL import Image
 def still(pixels: np.ndarray, alt: str, width: int | Literal["stretch"], caption: str | None = None) -> None:
     """A picture: (height, width) gray, or (height, width, 3 or 4) in colour, 0..255 (uint8).
 
-    It travels inside the page. A file beside it would be thrown away as soon as the page runs again, and in a class
-    with a slow network browsers come for it later than that.
+    It travels inside the page. Streamlit would drop a file beside the page at the next run, and on a slow network the
+    browser fetches it later than that.
     """
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")

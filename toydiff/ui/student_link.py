@@ -1,4 +1,4 @@
-"""The way in for students: where they find this server, the link to a lesson, and its QR code."""
+"""The link for students: the address of this server, the link to a lesson, and its QR code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADDRESS = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
-# Side bar and title are of no use to the back row; the code is as large as the screen lets it be.
+# Without side bar and title, the code is as large as the screen allows, for the back row.
 FULL_SCREEN = """<style>
 [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stMain"] h1 { display: none; }
 [data-testid="stMainBlockContainer"] { padding: 0.5rem 1.5rem; }
@@ -39,8 +39,8 @@ FULL_SCREEN = """<style>
 
 
 def lesson_address(address: str, lesson: str, experiment: Experiment, image_experiment: ImageExperiment) -> str:
-    """The address of a lesson with these settings. Those that are the usual ones are left out: a short link makes a
-    coarse code, which can be read from far away."""
+    """The address of a lesson with these settings. Default values are left out: a short link makes a coarse code, which
+    can be read from far away."""
     params: dict[str, str] = {}
     for prefix, settings in (("", experiment), (state.IMAGE, image_experiment)):
         usual = type(settings)().to_params()
@@ -57,8 +57,8 @@ def code(link: str) -> str:
 
 
 def usual_address(url: str | None) -> str:
-    """Where students find this server, if one may judge by how the teacher came: `url` is the page's address. Where
-    that leads nowhere from another machine, the address of this one in its network, as far as it can be guessed."""
+    """A guess at the address of this server for students: that of the teacher's page, `url`. If its host is valid on
+    this machine only, the host is replaced by this machine's address in its network."""
     port = st.get_option("server.port")
     parts = urlsplit(url or f"http://localhost:{port}")
     host = parts.hostname or "localhost"
@@ -84,8 +84,8 @@ def checked(address: str) -> str:
 
 
 def choices() -> tuple[str, str]:
-    """The lesson and the address of the server, as the teacher chose them, with their controls; in full screen the
-    number of those who have come is there instead."""
+    """The controls for the lesson and the address of the server. Returns both. In full screen, the number of students
+    who have come stands there instead."""
     now, url = st.session_state, st.context.url
     kept: dict[str, str] = now.setdefault("teacher-way", {"lesson": "train", "address": usual_address(url)})
     if full_screen():
@@ -118,13 +118,13 @@ def show_code(link: str) -> None:
 
 
 def full_screen() -> bool:
-    """Whether nothing is to be seen but the way in."""
+    """Whether only the code and its link are shown."""
     return bool(st.session_state.get("teacher-large", False))
 
 
 @st.fragment(run_every=teacher.REFRESH)
 def _arrivals() -> None:
-    """How many have come already."""
+    """The number of students who have come."""
     teacher.keep_paused()
     st.metric(words("teacher.here"), len(teacher.students()))
 

@@ -19,8 +19,8 @@ class Before(NamedTuple):
 
 
 def tab(key: str, trained: bool, answered: str | None) -> Before | None:
-    """Have the tab remember this session. Returns the other one that it remembered until now, once. That one it goes
-    on remembering until its key is what was `answered`: the tab may be loaded again before it has an answer."""
+    """Have the tab remember this session. Returns, once, the other session that it remembered. The tab goes on
+    remembering that one until its key is `answered`, because the tab may be loaded again before it has an answer."""
     data = {"key": key, "trained": trained, "answered": answered}
     before = _component(key="tab", data=data, on_before_change=lambda: None).before
     if not isinstance(before, dict) or not isinstance(before.get("key"), str):

@@ -1,4 +1,4 @@
-"""What the page "Why predict all of the noise?" computes, once for all who look at it."""
+"""The lesson "Why predict all of the noise?": its shared computations and its interactive parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from toydiff.ui.rendering import cached_in_session, made, shared
 from toydiff.ui.runs import network
 
 SIGMA = {"ddpm": "β̃", "ddpm-beta": "β"}  # samplers by the variance of their step
-KL_PARTICLES = 500  # particles of whose KL the mean is shown
+KL_PARTICLES = 500  # the mean of their KL is shown
 
 
 def take_picked(key: str) -> None:
@@ -47,8 +47,8 @@ def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def predictors(experiment: Experiment) -> dict[str, Model]:
-    """Whose answers are compared: the exact predictor, and a network of this session if there is one: that of
-    lesson 2, or the one of this page's race that was asked for all of the noise."""
+    """The predictors that are compared, by name: the exact one, and a network of this session if there is one. That is
+    the network of lesson 2, or the one of this page's race that predicts all of the noise."""
     students, trained = {words("page.exact"): experiment.exact()}, network(experiment)
     race = state.races().get("targets")
     if trained is None and race is not None and race.step and race.experiments[0] == experiment.training:
@@ -58,7 +58,7 @@ def predictors(experiment: Experiment) -> dict[str, Model]:
 
 
 def sigma_control() -> str:
-    """Which variance the student's step has: a key of SAMPLERS."""
+    """The control for the variance of the student's step. Returns a key of SAMPLERS."""
     return st.segmented_control(
         words("target.sigma"),
         tuple(SIGMA),

@@ -1,16 +1,13 @@
-"""The teacher's view: who gets it, what it shows of the class, how it pauses all training."""
+"""The teacher's view: the teacher's word, the table of the class, and the button that pauses all training."""
 
 from __future__ import annotations
 
 import hmac
 import math
 import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -20,6 +17,7 @@ from toydiff.data import user_data
 from toydiff.server import live
 from toydiff.server.limits import cores
 from toydiff.server.live import ImageRun, Race, Run, Training
+from toydiff.server.memory import used_bytes
 from toydiff.server.sessions import Session
 from toydiff.server.snapshots import RaceSnapshot
 from toydiff.text import words
@@ -32,7 +30,7 @@ MAX_WRONG_WORDS, MINUTE = 3, 60.0  # wrong words of one session in so many secon
 REFRESH = 2.0  # seconds
 MAX_WORD_LENGTH = 200  # characters of a word
 
-_paused: WeakSet[Training] = WeakSet()  # by the teacher: they go on together
+_paused: WeakSet[Training] = WeakSet()  # paused by the teacher, who resumes them together
 _lock = threading.Lock()
 
 
@@ -71,7 +69,7 @@ def ask() -> None:
 
 
 def _try(word: str) -> None:
-    """Let this tab see the view if the word is right. If not, the page will say so; after a few, for a while."""
+    """Let this tab see the view if the word is right. After MAX_WRONG_WORDS wrong ones a MINUTE, none is compared."""
     if known() or not offered():
         return
     now = time.monotonic()
@@ -142,13 +140,12 @@ def numbers(rates: StepRates) -> Numbers:
     training = sum(any(one.running for one in session.trainings()) for session in there)
     places = room().limits.trainees - sum(session.seated for session in room().present())
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    ours, workers = _megabytes(), sum(held or 0 for held in live.load().memory) / 1e6
-    return Numbers(len(there), training, max(0, places), rates.total, load, ours and ours + workers)
+    ours, workers = used_bytes(), sum(held or 0 for held in live.load().memory)
+    return Numbers(len(there), training, max(0, places), rates.total, load, ours and (ours + workers) / 1e6)
 
 
 def table(sessions: Sequence[Session], rates: StepRates) -> dict[str, list[Any]]:
-    """One line for each session, column by column. A line shows what the session trains now; if nothing, what its page
-    is about."""
+    """One row for each session, column by column: its current training, or else the data of its page."""
     rows = [_row(number, session, rates) for number, session in enumerate(sessions, 1)]
     return {column: [row[column] for row in rows] for column in COLUMNS}
 
@@ -189,7 +186,7 @@ def _state(training: Training | None) -> str:
 
 
 def _data(session: Session, training: Training | None) -> str:
-    """What its data is called: what a user wrote there is shown as text."""
+    """The title of its data set."""
     match training:
         case ImageRun():
             name = training.experiment.data
@@ -206,24 +203,13 @@ def _data(session: Session, training: Training | None) -> str:
 
 
 def _good(training: Training) -> str:
-    """How good the samples were that were measured last; of a race, those of each network."""
+    """The ratio that was measured last; of a race, that of each network."""
     assert isinstance(training, Run | ImageRun | Race)
     now = training.snapshot()
     form = "{:.0%}" if isinstance(training, ImageRun) else "{:,.2f} ×"
     ratios = [lane.ratio for lane in (now.lanes if isinstance(now, RaceSnapshot) else (now,))]
-    # of some images it is not measured
+    # it is measured only for some data sets of images
     return " | ".join(form.format(ratio) for ratio in ratios if not math.isnan(ratio))
-
-
-def _megabytes() -> float | None:
-    """The memory that this process holds; where that is not known, the most that it ever held."""
-    with suppress(OSError, AttributeError):
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-    with suppress(ImportError):
-        import resource  # not on Windows
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    return None
 
 
 @st.fragment(run_every=REFRESH)
@@ -303,7 +289,7 @@ def resume_all() -> None:
 
 
 def keep_paused() -> None:
-    """While all is paused, also pause what was started in the same moment, or by a tab that came back."""
+    """While all training is paused, also pause what was started at the same moment, or by a tab that came back."""
     with _lock:
         if not room().held:
             return

@@ -1,11 +1,11 @@
-"""Files that browsers have sent lie in the server's memory until their tab is closed: of each tab, the newest stay."""
+"""Uploads. Streamlit keeps them in memory until their tab is closed; here the oldest are dropped earlier."""
 
 from __future__ import annotations
 
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
-MAX_UPLOADED_BYTES = 220_000_000  # bytes of one tab: more than is read of one upload, of one file or of many
+MAX_UPLOADED_BYTES = 220_000_000  # of one tab: more than any one upload may have
 
 
 def forget_old() -> None:
@@ -16,7 +16,7 @@ def forget_old() -> None:
 
 
 def forget(manager: MemoryUploadedFileManager) -> None:
-    """Of each tab."""
+    """Drop the oldest files of each tab, beyond MAX_UPLOADED_BYTES."""
     for tab, files in list(manager.file_storage.items()):
         left = MAX_UPLOADED_BYTES
         for name, file in reversed(list(files.items())):
