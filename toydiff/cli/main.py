@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(words("cli.no_folder", folder=options.out.parent))
         return options.run(options)
     except (ValueError, OSError) as error:
-        if os.environ.get("RANK", "0") == "0":  # torchrun starts many, and one is enough to say it
+        if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one prints
             print(f"toydiff: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -68,7 +68,7 @@ def _film(experiment: Experiment, ways: list[str], out: Path, theme: str) -> Non
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing: a file that was there before stays. ValueError, with a sentence, if there is no room."""
+    """Write the whole file or nothing: an older file stays. ValueError, with a sentence, if there is no room."""
     part = path.with_name(f"{path.name}.part")
     try:
         part.write_bytes(content)

@@ -20,13 +20,13 @@ from toydiff.experiments import checkpoint
 from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.text import words
 
-SAVE_EVERY = 10.0  # seconds, no more of which a kill can cost
-CALL = 0.5  # seconds that one call of the trainer should take: so soon does Ctrl-C work
+SAVE_EVERY = 10.0  # seconds between two saved states, at most: a kill costs no more
+CALL = 0.5  # seconds that one call of the trainer should take, because Ctrl-C waits for its end
 IMAGE_FIELDS = ("network", "size", "schedule", "T", "batch", "lr", "seed", "n")
-OPTION = {"n": "--images"}  # torchrun would take --n for the beginning of one of its own
+OPTION = {"n": "--images"}  # torchrun would read --n as short for an option of its own
 
-# Held to the end of the process: if a thread of gloo's own were the last to let go of its group, that thread would have
-# to wait for itself, and abort the process.
+# Kept until the process ends. If a thread of gloo were the last to release its group, it would have to wait for itself,
+# and would abort the process.
 _groups: list[distributed.ProcessGroup | None] = []
 
 
@@ -37,12 +37,12 @@ class Processes:
         self.rank, self.local, self.count = (
             int(os.environ.get(name, usual)) for name, usual in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1))
         )
-        self.here = max(self.local + 1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # how many are on this machine
+        self.here = max(self.local + 1, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))  # on this machine
 
     def device(self, name: str | None) -> torch.device:
-        """Where this process computes: `name`, or the best there is. ValueError if there is none for it."""
+        """The device of this process: `name`, or the best one. ValueError if there is none for it."""
         device = torch.device(name) if name else usual_device()
-        if device.type == "mps" and self.count > 1 and not name:  # processes cannot meet on it
+        if device.type == "mps" and self.count > 1 and not name:  # torch.distributed does not support it
             device = torch.device("cpu")
         # all processes stop together, so that number 0 can say why
         if device.type == "cuda" and not (torch.cuda.is_available() and self.here <= torch.cuda.device_count()):
@@ -53,7 +53,7 @@ class Processes:
 
     @contextmanager
     def together(self, device: torch.device) -> Iterator[None]:
-        """The processes know each other inside."""
+        """Inside, the processes can communicate."""
         if self.count == 1:
             yield
             return
@@ -67,7 +67,7 @@ class Processes:
             distributed.destroy_process_group()
 
     def smallest(self, *numbers: int, device: torch.device) -> list[int]:
-        """Of each number the smallest that a process has: what all of them can agree on."""
+        """For each number, the smallest over all processes."""
         if self.count == 1:
             return list(numbers)
         agreed = torch.tensor(numbers, device=device)
@@ -75,7 +75,7 @@ class Processes:
         return agreed.tolist()
 
     def same(self, content: bytes | None, device: torch.device) -> bytes | None:
-        """What process 0 has, for all: the others need not see its files."""
+        """The value of process 0, for all processes: only that one reads files."""
         if self.count == 1:
             return content
         size = -self.smallest(-len(content or b""), device=device)[0]
@@ -86,7 +86,7 @@ class Processes:
 
 
 def train_images(options: argparse.Namespace) -> int:
-    """Train until there are `options.steps` steps, and keep them in `options.out`. Returns the exit status."""
+    """Train up to step `options.steps`, and save to `options.out`. Returns the exit status."""
     chosen = {name: getattr(options, name) for name in ("data", *IMAGE_FIELDS)}
     experiment = ImageExperiment(**{name: value for name, value in chosen.items() if value is not None})
     if options.n is None:
@@ -194,7 +194,7 @@ def _check_same(found: ImageExperiment, asked: ImageExperiment, out: Path) -> No
 
 @contextmanager
 def _stops() -> Iterator[list[int]]:
-    """A list of the signals so far that ask to stop. The second one no longer asks."""
+    """A list that collects the signals that ask to stop. From the second one on, Python handles them as usual."""
     stops: list[int] = []
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -235,7 +235,7 @@ def bar(what: str, done: int, total: int) -> None:
 
 
 def add_train_images(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The command `train-images` and what can be said after it."""
+    """Add the command `train-images` and its options."""
     command = commands.add_parser(
         "train-images",
         help=words("cli.train_images"),

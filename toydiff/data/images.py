@@ -19,12 +19,12 @@ from torch.nn.functional import avg_pool2d
 from toydiff.data.points import DATASETS, MIN_POINTS
 from toydiff.text import words
 
-MAX_IMAGES = 70_000  # as many as MNIST has
+MAX_IMAGES = 70_000  # the size of MNIST
 GRAY_LEVEL = 1 / 6  # two-pixel images: -3 is black, 0 gray, 3 white; every cloud fits, and nearly all noise
-TILT = 0.3  # moons lean up to so many radians to each side
-RADIUS, EITHER_WAY = 0.39, 0.04  # of a moon, and how much it differs; the picture is 1 wide
-GAP_PHASES = (0.25, 0.5)  # phases that the sets with a gap are without: between half and full
-FINER = 3  # moons are drawn so many times larger, then averaged
+TILT = 0.3  # radians: moons lean up to so much to each side
+RADIUS, EITHER_WAY = 0.39, 0.04  # radius of a moon, and its variation; the picture is 1 wide
+GAP_PHASES = (0.25, 0.5)  # the phases between these, half and full, are missing in the sets with a gap
+FINER = 3  # moons are drawn so many times larger, and then averaged
 DOWNLOAD_SECONDS = 20  # seconds to wait for an answer of openml.org
 
 
@@ -77,7 +77,7 @@ ImageSet = Callable[..., Images]  # (n, seed) -> Images; a set that has fewer th
 
 def digits(n: int = 1797, seed: int = 0) -> Images:
     """(n, 1, 8, 8): scikit-learn's own handwritten digits, 1,797 of them, in an order that the seed shuffles."""
-    from sklearn.datasets import load_digits  # here and below: a second of start-up that only these sets need
+    from sklearn.datasets import load_digits  # not at the top: it takes a second to load
 
     _check(n)
     ink, labels = load_digits(return_X_y=True)
@@ -95,7 +95,8 @@ def moon_phases(n: int = 2000, seed: int = 0, *, side: int, without: tuple[float
     phase = share * (1 - (high - low))
     phase = torch.where(phase < low, phase, phase + (high - low)).float() % 1  # .999999999 is 1 in float32
     tilt, radius = TILT * (2 * tilt - 1), RADIUS + EITHER_WAY * (2 * size - 1)
-    some = zip(phase.split(500), tilt.split(500), radius.split(500), strict=True)  # all at once would fill the memory
+    # in parts, because all at once would fill the memory
+    some = zip(phase.split(500), tilt.split(500), radius.split(500), strict=True)
     drawn = torch.cat([moon(phase, side, tilt, radius) for phase, tilt, radius in some])
     return Images.standardized(f"moon-phases-{side}{'-gap' if without else ''}", drawn, phase)
 
@@ -128,7 +129,7 @@ def two_pixel(n: int = 2000, seed: int = 0, *, cloud: str = "spiral") -> Images:
 
 
 class NoNetwork(ValueError):  # noqa: N818
-    """A set that has to be downloaded once could not be."""
+    """A data set could not be downloaded."""
 
 
 def downloaded(title: str, n: int = 10_000, seed: int = 0) -> Images:
@@ -140,7 +141,7 @@ def downloaded(title: str, n: int = 10_000, seed: int = 0) -> Images:
     return _some(title.removesuffix("_784").lower(), gray, 255, labels, n, seed)
 
 
-_one_at_a_time = Lock()  # who asks second waits for the first, and finds it there
+_one_at_a_time = Lock()  # a second request for the same set waits for the first, and then finds the file
 
 
 @cache  # scikit-learn keeps the file, but reading it takes half a minute

@@ -1,5 +1,5 @@
-"""Pictures of one's own, from a folder or a ZIP, as a data set. Nothing that comes from outside is trusted: sizes are
-looked at before anything is read, and nothing is unpacked, written or run."""
+"""A user's pictures, from a folder or a ZIP, as a data set. Nothing from outside is trusted: sizes are checked before
+anything is read, and nothing is unpacked to disk, written or run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MAX_ZIP_BYTES = 200_000_000  # of a ZIP, and of all pictures unpacked
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # what Pillow may try
 BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # of the first three
-SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp"}  # others are not even opened
-JUNK = {".ds_store", "thumbs.db", "desktop.ini", "__macosx"}  # what systems add of their own accord
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp"}  # no other is opened
+JUNK = {".ds_store", "thumbs.db", "desktop.ini", "__macosx"}  # files that operating systems add
 
 Source = str | Path | bytes | Mapping[str, bytes]  # a folder or a ZIP; a ZIP; a folder as a browser sends it
 
@@ -46,7 +46,7 @@ class Pictures(NamedTuple):
 
 class File(NamedTuple):
     name: str
-    size: int  # in bytes, or so it says
+    size: int  # in bytes, as the file claims
     open: Callable[[], IO[bytes]]
 
 
@@ -84,7 +84,7 @@ def read(source: Source, side: int = 32, *, colour: bool = False) -> Generator[f
 
 
 def _files(source: Source) -> Iterator[File]:
-    """Every file there is. What a name says about folders is never followed."""
+    """Every file of the source. Folders in a file's name are never followed."""
     files: Iterator[File]
     if isinstance(source, Mapping):
         files = (File(name, len(content), partial(io.BytesIO, content)) for name, content in source.items())
@@ -143,14 +143,14 @@ def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
 
 
 def _content(file: File, most: int) -> bytes:
-    """What is in the file, if its name and size allow."""
+    """The content of the file. Refused if its name or size is not allowed."""
     suffix = PurePosixPath(file.name.lower()).suffix
     if suffix not in SUFFIXES:
         raise Refused(words("pictures.archive" if suffix == ".zip" else "pictures.kind"))
     if file.size <= most:
         try:
             with file.open() as stream:
-                content = stream.read(most + 1)  # it may have said less than there is
+                content = stream.read(most + 1)  # the claimed size may be too small
         except Refused:
             raise
         except Exception as error:  # damaged ZIPs fail in many ways
@@ -175,7 +175,7 @@ def opened(content: bytes, most: int) -> Image.Image:
         pixels = MAX_PIXELS + 1
     except UnidentifiedImageError as error:
         raise Refused(words("pictures.broken" if begins_as_picture(content) else "pictures.kind")) from error
-    except Exception as error:  # so do damaged pictures
+    except Exception as error:  # damaged pictures fail in many ways
         raise Refused(words("pictures.broken")) from error
     if pixels > MAX_PIXELS:
         raise Refused(words("pictures.pixels", millions=MAX_PIXELS // 10**6))

@@ -22,8 +22,8 @@ from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 
 CHOICES_SHOWN = 36  # start noises to choose from, and runs from one of them
-JUMPS = 50  # of every run here, where T is larger
-WAY_PLACES = 41  # on the way from one noise to another; of these every fourth is in the strip
+JUMPS = 50  # steps of every run of this lesson, if T is larger
+WAY_PLACES = 41  # places on the way from one noise to another; the strip shows every fourth
 STRIP = slice(None, None, 4)
 TILE = 96  # pixels of a picture in the strip, at least
 
@@ -47,12 +47,12 @@ class Interpolation:
 
 
 def jumps(experiment: ImageExperiment) -> int:
-    """Of every run here."""
+    """The number of steps of every run of this lesson."""
     return min(experiment.T, JUMPS)
 
 
 def ddim(experiment: ImageExperiment, model: Model, x: Tensor) -> Trajectory:
-    """Down from x_T = x, (B, C, H, W), without any dice."""
+    """DDIM from x_T = x, (B, C, H, W): the run is deterministic."""
     return experiment.reverse(model, "ddim", x, jumps(experiment))
 
 
@@ -125,7 +125,7 @@ def largest_step(x: Tensor) -> float:
 
 
 def row(images: Images, x: Tensor) -> np.ndarray:
-    """Images (K, C, H, W) side by side, enlarged, as pixels (height, width, 4); between them one looks through."""
+    """Images (K, C, H, W) side by side, enlarged, as pixels (height, width, 4); transparent between them."""
     shown = images.pixels(x)
     shown = shown[..., None].repeat(3, -1) if shown.ndim == 3 else shown
     larger = math.ceil(TILE / max(images.shape[1:]))
@@ -187,7 +187,7 @@ def _look(figure: go.Figure, title: str) -> go.Figure:
 
 
 def _first(run: Trajectory) -> Trajectory:
-    # copies: a view would keep all the others in memory
+    # copies, because a view would keep the whole tensor in memory
     return Trajectory(run.t, *(part[:, :CHOICES_SHOWN].clone() for part in (run.x, run.x0, run.mean)))
 
 

@@ -19,7 +19,7 @@ from toydiff.draw.style import LIGHT
 
 BLUE, ORANGE, CHART_GRAY = LIGHT.hues[6], LIGHT.hues[1], "#8a909c"
 STILL = {"displayModeBar": False}  # the `config` of a chart without a toolbar
-CURVE_POINTS = 300  # drawn of a loss curve: more than a screen can show only costs time
+CURVE_POINTS = 300  # of a loss curve: a screen cannot show more
 # Streamlit puts the colours and fonts of the page into `layout`. The rest of its template, 5 kB, is for other charts.
 TEMPLATE = {"layout": {"colorway": [BLUE, ORANGE, CHART_GRAY]}}
 
@@ -27,8 +27,8 @@ Numbers = Sequence[float] | np.ndarray[Any, Any]
 
 
 class Chart(BaseFigure):
-    """Traces and a layout as they travel to the browser. A go.Figure looks at all of it, and copies it three times,
-    before it does: too much where thirty students ask every few seconds. The layout has been looked at before."""
+    """Traces and a layout as they travel to the browser. A go.Figure would validate all of it and copy it three times:
+    too slow where thirty students ask every few seconds. Layouts are validated once, when they are made."""
 
     def __init__(self, traces: list[dict[str, Any]], layout: dict[str, Any]) -> None:
         self._sent = {"data": traces, "layout": layout | {"template": TEMPLATE}}
@@ -80,14 +80,14 @@ def judged(points: Sequence[tuple[int, float]], floor: float, title: str, axis: 
 
 
 def _curve(mode: str, name: str, x: Numbers, y: Numbers, colour: str, *, width: int = 2) -> dict[str, Any]:
-    """Where a number is nan, the line goes on from the one before to the one after."""
+    """A line that skips nan."""
     line = {"color": colour, "width": width}
     xy = {"x": _packed(x), "y": _packed(y)}
     return {"type": "scatter", "mode": mode, "name": name, **xy, "line": line, "connectgaps": True}
 
 
 def _packed(numbers: Numbers) -> dict[str, str]:
-    """How plotly sends float32."""
+    """float32 in plotly's binary form."""
     return {"dtype": "f4", "bdata": base64.b64encode(np.asarray(numbers, "<f4").tobytes()).decode()}
 
 
@@ -137,7 +137,7 @@ def _plain(figure: go.Figure, height: int) -> go.Figure:
     )
 
 
-CLOSE = 0.3  # decades: where all numbers of a chart are closer, it shows so much above and below
+CLOSE = 0.3  # decades: a chart whose numbers are closer shows so much above and below them
 LANES = (BLUE, ORANGE)  # the colours of the two networks of a race
 
 
@@ -157,7 +157,7 @@ def race(
 ) -> Chart:
     """A number of each network over training steps: name -> (steps, values), on a log scale.
 
-    goals: what no network gets under, dashed: one for both, one each, or none.
+    goals: dashed lines that no network gets under: one for both, one each, or none.
     """
     traces = [
         _curve("lines" if len(steps) > 1 else "markers", name, steps, values, colour)

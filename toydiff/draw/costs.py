@@ -1,4 +1,4 @@
-"""What a step costs: samplers measured by their network calls, and the pictures of it."""
+"""What a step costs: samplers measured by their network calls, and the charts and scenes of that."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import Ruler, perfect_samples, spread
 from toydiff.text import words
 
-COST_SAMPLES = 1000  # that a distance is measured on; a film shows the first of them
-DRAWS = 24  # of perfect samples: how far chance alone goes
-COST_STEPS = (1, 2, 3, 5, 10, 20, 40, 100, 200)  # where the curves are measured, and at all T steps
+COST_SAMPLES = 1000  # samples that a distance is measured on; a film shows the first of them
+DRAWS = 24  # draws of perfect samples, for the spread that is chance alone
+COST_STEPS = (1, 2, 3, 5, 10, 20, 40, 100, 200)  # numbers of steps at which the curves are measured; T is one more
 RACED = ("ddpm", "ddim-half", "ddim", "heun", "dpm-solver++")
 MARKERS = dict(zip(RACED, zip((1, 2, 6, 8, 4), ("circle", "square", "diamond", "x", "star"), strict=True), strict=True))
 SWITCH_JUMPS = 20  # jumps in the scene of the switches: few enough for every switch to show
@@ -59,10 +59,10 @@ class Bench:
         data: Tensor | None = None,
     ) -> None:
         self.experiment, self.model = experiment, model
-        self.trained = trained  # for so many steps; None: the exact predictor
+        self.trained = trained  # steps of training; None: the exact predictor
         self.data = experiment.data() if data is None else data
         self._costs = {(cost.way, cost.steps): cost for cost in costs}
-        self.lock = Lock()  # sessions share a bench: each run is made once, the others wait for it
+        self.lock = Lock()  # sessions share a bench: each run is made once, and the other sessions wait for it
 
     def __reduce__(self) -> tuple[object, ...]:
         return Bench, (self.experiment, self.model, self.trained, tuple(self._costs.values()), self.data)

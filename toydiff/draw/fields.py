@@ -19,17 +19,17 @@ from toydiff.draw.scenes import GHOST, stamp
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 
-FIELD_FRAMES = 101  # at most: of a longer run every second or fifth time is shown
-ARROWS = 27  # in a row; and cells of the heat map
-HEAT = 1.0  # where its scale ends: the length of an error of eps, which is itself of length 1.25 on average
+FIELD_FRAMES = 101  # at most: a longer run shows every second or fifth time
+ARROWS = 27  # arrows in a row, and cells in a row of the heat map
+HEAT = 1.0  # end of the scale: the length of an error of eps. eps itself has length 1.25 on average
 HALF_WIDTH = 3.3
-# of `Probe.reach`: below, the field points to the middle; above, to places of the data
+# bound on `Probe.reach`: below it the field points to the middle, above it to places of the data
 AT_MIDDLE_REACH, AT_DATA_REACH = (0.3, 0.9)
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the exact predictor says. It depends on data and schedule alone: computed once for all networks."""
+    """The exact predictor's field. It depends on data and schedule alone, so it is computed once for all networks."""
 
     experiment: Experiment
 
@@ -88,21 +88,21 @@ class Truth:
 
 
 def whole_truth(experiment: Experiment) -> Truth:
-    """With all that takes time computed."""
+    """A Truth whose slow parts are computed."""
     truth = Truth(experiment)
     _ = truth.base
     return truth
 
 
 class Answers(NamedTuple):
-    """What a network says, beside the truth."""
+    """A network's field, beside the exact one."""
 
     panel: Panel
     error: Tensor  # (F,): of its field, at each time
 
 
 def answers(truth: Truth, networks: Mapping[str, Model]) -> tuple[Answers, ...]:
-    """Of each network; by the titles of their panels."""
+    """The Answers of each network, by the title of its panel."""
     return tuple(_answers(truth, *network) for network in networks.items())
 
 

@@ -28,7 +28,7 @@ class Kind(NamedTuple):
 class Density:
     """Where the mass of q(x_t) is, on a square of cells over the whole view, at some times."""
 
-    t: Tensor  # (K,) long, what the clock says; of these the nearest is shown
+    t: Tensor  # (K,) long, readings of the clock; the nearest one is shown
     inside: Tensor  # (K, m, m) in [0, 1]: the share of the mass in denser cells. The line inside = .9 encloses 90 %
 
 
@@ -53,7 +53,7 @@ class Panel:
         return run if run.ndim == 5 else None
 
     def note(self, frame: int) -> str:
-        """The text under the picture at one frame."""
+        """The text under the picture at a frame."""
         return self.notes[min(frame, len(self.notes) - 1)] if self.notes else ""
 
 
@@ -76,11 +76,11 @@ class Scene:
 
     @property
     def ticks(self) -> list[int]:
-        """What the clock says at each frame, (F,)."""
+        """The reading of the clock at each frame, (F,)."""
         return self.panels[0].trajectory.t.tolist()
 
     def shown(self, images: Tensor) -> np.ndarray:
-        """Images (..., C, H, W) as bytes (..., H, W, C). ValueError if the scene does not say how they look."""
+        """Images (..., C, H, W) as bytes (..., H, W, C). ValueError if the scene has no `pixels`."""
         if self.pixels is None:
             raise ValueError("a scene with images needs to know their `pixels`")
         *many, C, H, W = images.shape

@@ -15,7 +15,7 @@ class Theme(NamedTuple):
     axis: str
     ghost: str  # the data, behind the particles
     ink: str  # text
-    faint: str  # second text
+    faint: str  # less important text
     model: str  # the model's step: the accent colour
     noise: str  # the noise kick: gray
 
@@ -55,5 +55,5 @@ DARK = Theme(
 HUES = len(LIGHT.hues)
 THEMES = {"light": LIGHT, "dark": DARK}
 
-SIDE = 288  # of a panel in a film, in points
-MONO = "DejaVu Sans Mono"  # comes with matplotlib, as the default DejaVu Sans does: both have β̃, x̂₀ and σₜ
+SIDE = 288  # width of a panel in a film, in points
+MONO = "DejaVu Sans Mono"  # comes with matplotlib, like DejaVu Sans: both have β̃, x̂₀ and σₜ

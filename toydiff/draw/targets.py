@@ -1,4 +1,4 @@
-"""What a network is asked for, in pictures: walks that end in one place, their noise, and the answers to one step."""
+"""The pictures of lesson 5: walks that end in one place, their noise, and Gaussians of one step."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from toydiff.draw.style import LIGHT
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 
-TARGET_HALF_WIDTH, WIDEST = 3.3, 9.0  # of a view: as everywhere; and where an arrow of length 1 can still be seen
-WHOLE, DISC_WALKS = 40, 400  # walks that are shown from the data on, and walks whose noise is
-MIN_WALKS = 8  # of fewer nothing can be said
+# half-widths of a view: the usual one, and the largest, at which an arrow of length 1 can still be seen
+TARGET_HALF_WIDTH, WIDEST = 3.3, 9.0
+WHOLE, DISC_WALKS = 40, 400  # walks that are shown whole, and walks whose noise is shown
+MIN_WALKS = 8  # with fewer, no number is shown
 VARIANCE_TIMES = 12  # times at which the variance is measured
-WORK = 2**25  # times, data points and particles of a bound, multiplied: a fraction of a second
+WORK = 2**25  # times · data points · particles of a bound: a fraction of a second
 BOUND_PARTICLES = 32  # particles of a bound
-WALK_FILM_FRAMES = 100  # of a film that counts walks: the first ones one by one, then more and more at once
+WALK_FILM_FRAMES = 100  # frames of a film that counts walks: first one by one, then more and more at once
 PREDICTOR_COLOURS, PINK = (BLUE, ORANGE), LIGHT.hues[9]
-LINE_WIDTHS = (4.5, 2.0)  # of the lines of two predictors: where they agree, both can be seen
+LINE_WIDTHS = (4.5, 2.0)  # of two predictors: different, so that both can be seen where they agree
 TICKS = [10.0**power for power in range(-12, 4)]
 CIRCLE = torch.linspace(0, 2 * math.pi, 73)
 
@@ -84,7 +85,7 @@ def noises_scene(experiment: Experiment, walks: Walks) -> Scene:
     added = torch.arange(len(walks.x)) < counts[:, None]  # (F, n)
     panels = []
     for name, noise, variance in (("total", walks.eps, closed.total), ("last-step", walks.last, closed.last)):
-        x = place + added[..., None] * noise  # who is not there yet waits at the place
+        x = place + added[..., None] * noise  # a walk that is not counted yet waits at the place
         means = torch.stack([noise[:n].mean(0) for n in counts])
         notes = tuple(_note(noise[:n], variance.item()) for n in counts)
         run = Trajectory(counts, x, x, x)

@@ -1,4 +1,4 @@
-"""How good is a cloud? Numbers, each with the floor that even perfect samples cannot go under."""
+"""How good a cloud is: numbers, each with its floor, the value of perfect samples."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def sliced_wasserstein(x: Tensor, y: Tensor, projections: int = 256) -> float:
 
 
 def _shadows(x: Tensor, projections: int = 256) -> Tensor:
-    """(projections, N): the cloud seen along each line, in sorted order. The lines are always the same."""
+    """(projections, N): the cloud projected onto each line, sorted. The lines are always the same."""
     x = x.flatten(1).double()
     line = torch.randn(x.shape[1], projections, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
     return torch.from_numpy(np.sort((line / line.norm(dim=0)).T @ x.T))  # ten times as fast as torch's sort
 
 
 def _distance(x: Tensor, y: Tensor) -> float:
-    n = max(x.shape[1], y.shape[1])  # compare the same quantiles of both
+    n = max(x.shape[1], y.shape[1])  # so that the same quantiles are compared
     return (_resampled(x, n) - _resampled(y, n)).square().mean().sqrt().item()
 
 
@@ -34,7 +34,7 @@ def _resampled(shadows: Tensor, n: int) -> Tensor:
 
 
 def perfect_samples(data: Tensor, n: int, draws: int) -> list[Tensor]:
-    """What a perfect sampler would give: n points (n, *shape) drawn from the data, so many times. Always the same."""
+    """`draws` draws of n points (n, *shape) from the data, as a perfect sampler would give. Always the same ones."""
     generator = torch.Generator().manual_seed(0)
     return [data[torch.randint(len(data), (n,), generator=generator)] for _ in range(draws)]
 
@@ -89,7 +89,7 @@ def coverages(x: Tensor, data: Tensor, cell: float = 0.4) -> Tensor:
     at = _square(x, cell)  # (F, N)
     place = torch.searchsorted(squares, at).clamp(max=len(squares) - 1)
     inside = (squares[place] == at) & x.isfinite().all(2)
-    reached = torch.zeros(len(x), len(squares) + 1)  # one more, for those that are in none
+    reached = torch.zeros(len(x), len(squares) + 1)  # one more column, for points in none of them
     return reached.scatter_(1, place.where(inside, len(squares)), 1.0)[:, :-1].mean(1)
 
 

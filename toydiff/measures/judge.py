@@ -1,4 +1,4 @@
-"""How much do images look like digits? The confidence of a classifier that was trained on real ones."""
+"""How much images look like digits: the confidence of a classifier that was trained on real digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEARNED = 1200  # of the 1,797 digits; the others are held out
 
 
 class Verdict(NamedTuple):
-    """What the judge says of many images."""
+    """The judge's result for many images."""
 
     share: float  # how sure it is of them, as a share of how sure it is of real digits
     error: float  # standard error of the share: how much it would differ for as many other samples

@@ -1,4 +1,4 @@
-"""Which moon is it? The nearest of all the moons there can be, and how far away that is."""
+"""Which moon an image shows: the nearest one of a grid of all moons, and its distance."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from toydiff.data.images import EITHER_WAY, GAP_PHASES, RADIUS, TILT, moon, moon_phases
 
-PHASES, TILTS, RADII = 200, 7, 7  # of the grid that is searched
+PHASES, TILTS, RADII = 200, 7, 7  # sizes of the grid that is searched
 MOONS_AT_ONCE = 500  # moons drawn at once
-REAL = 300  # moons that tell how far a real one is from the grid
+REAL = 300  # moons with which the floor is measured
 
-# How wrong a phase can be: near full moon the edge of the shadow moves by only (2 pi e)^2 / 2 of a radius for a phase
-# that differs by e, and the grid knows the radius to half a step; and half a step of phase.
+# The largest error of a phase. Near full moon the edge of the shadow moves by only (2 pi e)^2 / 2 of a radius for a
+# phase that differs by e, and the grid knows the radius to half a step; and half a step of phase.
 PHASE_TOLERANCE = math.sqrt(2 * EITHER_WAY / (RADII - 1) / (RADIUS - EITHER_WAY)) / (2 * math.pi) + 0.5 / PHASES
 
 
