@@ -5,11 +5,12 @@ import streamlit as st
 from toydiff.diffusion.samplers import WAYS
 from toydiff.diffusion.schedules import NOISE
 from toydiff.draw import charts
-from toydiff.draw import costs as drawn
-from toydiff.draw.costs import COST_SAMPLES, DRAWS, SWITCH_JUMPS
+from toydiff.draw import cost as drawn
+from toydiff.draw.cost import COST_SAMPLES, DRAWS, SWITCH_JUMPS
 from toydiff.measures.clouds import spread
 from toydiff.text import words
-from toydiff.ui import costs, page
+from toydiff.ui import cost as lesson
+from toydiff.ui import page
 from toydiff.ui.export import film_with_export
 
 LEAP = 3  # from so many errors of the second look on, the first step of Heun's method is a leap
@@ -20,22 +21,22 @@ experiment = page.settings(*fields)
 page.say("cost", "question")
 
 trained = page.network(experiment)
-bench = costs.bench(experiment, trained)
+bench = lesson.bench(experiment, trained)
 schedule = experiment.noise_schedule()
 
 curves, picture = st.columns([6, 5])
 with picture:
-    scene, chosen = costs.run_scene(bench, experiment)
+    scene, chosen = lesson.run_scene(bench, experiment)
     film_with_export(scene, key="cost", name=f"toydiff-cost-{experiment.dataset}", autoplay=True, offers=["guess"])
 with curves:
-    measured, chance = costs.measured(bench, chosen), costs.chance(bench)
-    clicked = lambda: costs.choose("calls")  # noqa: E731
+    measured, chance = lesson.measured(bench, chosen), lesson.chance(bench)
+    clicked = lambda: lesson.choose("calls")  # noqa: E731
     figure, alt = drawn.chart(measured, chosen, chance), words("cost.chart_alt")
     st.plotly_chart(figure, key="calls", on_select=clicked, selection_mode="points", config=charts.STILL, alt=alt)
     needs = drawn.enough(measured, chance).items()
-    page.say("cost", "enough", needs=" · ".join(costs.need(*item) for item in needs))
+    page.say("cost", "enough", needs=" · ".join(lesson.need(*item) for item in needs))
 with st.expander(words("cost.table")):
-    costs.table(measured)
+    lesson.table(measured)
 
 call = sum(cost.seconds for cost in measured) / sum(cost.calls for cost in measured)
 page.say("cost", "read", samples=f"{COST_SAMPLES:,}", milliseconds=f"{1000 * call:.1f}", draws=DRAWS)
@@ -49,8 +50,8 @@ few = min(SWITCH_JUMPS, experiment.T)
 text, middle, right = st.columns(3)
 with text:
     page.say("cost", "switches", steps=few)
-switches = costs.switches(middle, right)
-scene, (plain, switched, _) = costs.switches_scene(bench, experiment, switches)
+switches = lesson.switches(middle, right)
+scene, (plain, switched, _) = lesson.switches_scene(bench, experiment, switches)
 film_with_export(scene, key="switches", name=f"toydiff-noise-{experiment.dataset}", autoplay=True)
 away = {"plain": plain, "switched": switched, "neighbours": drawn.between_neighbours(bench.data)}
 kick = drawn.last_kick(schedule, few)

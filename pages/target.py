@@ -7,21 +7,22 @@ import torch
 
 from toydiff.diffusion.walks import DISC, given, radius
 from toydiff.draw import charts
-from toydiff.draw.targets import DISC_WALKS, variance_chart
+from toydiff.draw.target import DISC_WALKS, variance_chart
 from toydiff.text import prose, words
-from toydiff.ui import page, targets
+from toydiff.ui import page
+from toydiff.ui import target as lesson
 from toydiff.ui.export import film_with_export
 from toydiff.ui.race import race
 
 CERTAIN = 0.002  # a variance below which the size of the disc shows
 
 page.begin("target")
-targets.take_picked("arrivals")
+lesson.take_picked("arrivals")
 experiment = page.settings("dataset", "points", "schedule", "T", "strength", "x", "y", "t", "seed")
 schedule, t = experiment.noise_schedule(), experiment.time
 place = {"x": f"{experiment.x:g}", "y": f"{experiment.y:g}", "radius": f"{radius(schedule, t):.2g}"}
-times, measured, variances = targets.variances(experiment)
-arrivals, walks, noises = targets.walks_to_place(experiment)
+times, measured, variances = lesson.variances(experiment)
+arrivals, walks, noises = lesson.walks_to_place(experiment)
 text, film = st.columns([2, 3])
 with text:
     page.say("target", "question")
@@ -58,17 +59,17 @@ names = words("names.total"), words("names.last-step")
 race("targets", replace(training, target="total"), replace(training, target="last-step"), names)
 
 page.say("target", "step")
-models = targets.predictors(experiment)
+models = lesson.predictors(experiment)
 if len(models) == 1:
     st.info(prose("target", "no-network"))
-sampler = targets.sigma_control()
-targets.one_step(experiment, models, sampler)
+sampler = lesson.sigma_control()
+lesson.one_step(experiment, models, sampler)
 page.say("target", "kl-same" if sampler == "ddpm" else "kl-larger")
 page.say("target", "why-noise")
 
 page.say("target", "bound")
-terms = targets.bounds(experiment, models, sampler)
-targets.show_bounds(terms)
+terms = lesson.bounds(experiment, models, sampler)
+lesson.show_bounds(terms)
 n = next(iter(terms.values())).shape[1]
 page.say("target", "bound-read", n=n, points=f"{experiment.points:,}")
 page.link_to("cost", words("page.next_cost"))

@@ -12,12 +12,12 @@ from tests.test_pages import FAST, NET, choose, experiment, fine, open_page, pre
 from tests.test_player import Film, unpacked
 from toydiff.diffusion.samplers import WAYS
 from toydiff.diffusion.schedules import SCHEDULES
-from toydiff.draw import costs
-from toydiff.draw.costs import COST_SAMPLES, RACED, Bench, Cost, Switches
+from toydiff.draw import cost as drawn
+from toydiff.draw.cost import COST_SAMPLES, RACED, Bench, Cost, Switches
 from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import Ruler, spread
 from toydiff.text import words
-from toydiff.ui import costs as page
+from toydiff.ui import cost as page
 
 SMALL = Experiment(points=200, T=20, particles=8)
 
@@ -91,7 +91,7 @@ def test_every_curve_goes_from_one_call_to_T(T):
 
 
 def test_perfect_samples_lie_on_both_sides_of_the_floor(bench):
-    low, high = costs.chance(bench.experiment)
+    low, high = drawn.chance(bench.experiment)
     assert 0 < low < 1 < high < 3
 
 
@@ -129,23 +129,23 @@ def test_how_many_calls_are_enough():
         *(cost("heun", calls, distance) for calls, distance in ((1, 9), (5, 1.5))),
         *(cost("dpm-solver++", calls, distance) for calls, distance in ((5, 1.3), (1, 9))),
     ]
-    needs = costs.enough(measured, (0.7, 1.5))
+    needs = drawn.enough(measured, (0.7, 1.5))
     assert list(needs.items())[:4] == [("heun", 5), ("dpm-solver++", 5), ("ddpm", 20), ("ddim", 40)]
     assert needs["ddim-half"] is None
 
 
 def test_distances_from_the_nearest_data_point():
     data = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 3.0]])
-    assert costs.to_nearest(torch.tensor([[0.0, 2.0], [1.0, 4.0]]), data) == pytest.approx((2**0.5 + 1) / 2)
-    assert costs.between_neighbours(data) == pytest.approx((1 + 1 + 3) / 3)
+    assert drawn.to_nearest(torch.tensor([[0.0, 2.0], [1.0, 4.0]]), data) == pytest.approx((2**0.5 + 1) / 2)
+    assert drawn.between_neighbours(data) == pytest.approx((1 + 1 + 3) / 3)
 
 
 def test_the_last_kick_and_the_first_jump(bench):
     schedule = SMALL.noise_schedule()
     step = WAYS["ddpm-beta"].sampler(SMALL.exact(), schedule, SMALL.start(), 4, 0)
     assert schedule.grid(5)[-2:] == [4, 0]
-    assert costs.last_kick(schedule, 5) == pytest.approx(step.std.item())
-    start, end = costs.first_jump(schedule, 5)
+    assert drawn.last_kick(schedule, 5) == pytest.approx(step.std.item())
+    start, end = drawn.first_jump(schedule, 5)
     for sigma, t in ((start, 20), (end, 16)):
         assert 1 / (1 + sigma**2) == pytest.approx(schedule.alpha_bar[t].item())
 
@@ -154,7 +154,7 @@ def test_the_last_kick_and_the_first_jump(bench):
 
 
 def test_the_film_is_of_the_first_of_the_measured_samples(bench):
-    scene = costs.run_scene(bench, replace(SMALL, sampler="heun", steps=4))
+    scene = drawn.run_scene(bench, replace(SMALL, sampler="heun", steps=4))
     (panel,) = scene.panels
     run = bench.run(WAYS["heun"], 4)[0]
     assert panel.trajectory.x.shape == (5, 8, 2)
@@ -165,8 +165,8 @@ def test_the_film_is_of_the_first_of_the_measured_samples(bench):
 
 
 def test_noise_in_the_last_step_is_fuzz_of_that_width(bench):
-    scene, (plain, noisy, _) = costs.switches_scene(bench, SMALL, Switches("ddpm-beta", True, 0.0))
-    _, (_, quiet, _) = costs.switches_scene(bench, SMALL, Switches("ddpm-beta", False, 0.0))
+    scene, (plain, noisy, _) = drawn.switches_scene(bench, SMALL, Switches("ddpm-beta", True, 0.0))
+    _, (_, quiet, _) = drawn.switches_scene(bench, SMALL, Switches("ddpm-beta", False, 0.0))
     run = scene.panels[1].trajectory
     assert (run.end - run.mean[-1]).abs().max() > 0
     assert torch.equal(scene.panels[0].trajectory.end, scene.panels[0].trajectory.mean[-1])
@@ -174,16 +174,16 @@ def test_noise_in_the_last_step_is_fuzz_of_that_width(bench):
 
 
 def test_each_switch_changes_its_run_and_no_other(bench):
-    usual = costs.switches_scene(bench, SMALL, Switches())[0].panels
+    usual = drawn.switches_scene(bench, SMALL, Switches())[0].panels
     for switches, changed in (
         (Switches(variance="ddpm"), 1),
         (Switches(noisy_end=False), 1),
         (Switches(eta=0.5), 2),
     ):
-        panels = costs.switches_scene(bench, SMALL, switches)[0].panels
+        panels = drawn.switches_scene(bench, SMALL, switches)[0].panels
         same = [torch.equal(a.trajectory.x, b.trajectory.x) for a, b in zip(usual, panels, strict=True)]
         assert same == [i != changed for i in range(3)], switches
-    panels = costs.switches_scene(bench, SMALL, Switches("ddpm", True, 1.0))[0].panels
+    panels = drawn.switches_scene(bench, SMALL, Switches("ddpm", True, 1.0))[0].panels
     for panel in panels:  # DDPM three times over
         assert torch.allclose(panel.trajectory.x, panels[0].trajectory.x, atol=1e-3)
 
@@ -191,7 +191,7 @@ def test_each_switch_changes_its_run_and_no_other(bench):
 def test_every_point_of_the_chart_knows_its_run_and_the_chosen_one_is_marked(bench):
     measured = [bench.cost(way, steps) for way in RACED for steps in (1, 2, 5)]
     chosen = bench.cost("ddpm-beta", 7)
-    *curves, ring = costs.chart(measured, chosen, costs.chance(bench.experiment)).data
+    *curves, ring = drawn.chart(measured, chosen, drawn.chance(bench.experiment)).data
     assert [curve.name for curve in curves] == [words(f"names.{way}") for way in RACED]
     for way, curve in zip(RACED, curves, strict=True):
         assert [tuple(run) for run in curve.customdata] == [(way, 1), (way, 2), (way, 5)]
@@ -201,7 +201,7 @@ def test_every_point_of_the_chart_knows_its_run_and_the_chosen_one_is_marked(ben
 
 
 def test_one_jump_is_drawn_over_the_data(bench):
-    data, mean, samples = costs.one_jump(bench.data[:5] + 1, bench.data).data
+    data, mean, samples = drawn.one_jump(bench.data[:5] + 1, bench.data).data
     assert len(data.x) == 200
     assert torch.allclose(torch.tensor([mean.x[0], mean.y[0]]), bench.data.mean(0))
     assert torch.allclose(torch.tensor(samples.x), bench.data[:5, 0] + 1)
@@ -266,11 +266,11 @@ def clicked(points: list[dict[str, object]]) -> Experiment:
         import streamlit as st
 
         from toydiff.experiments.experiment import Experiment
-        from toydiff.ui import costs
+        from toydiff.ui import cost as lesson
 
         st.session_state.experiment = Experiment(sampler="ddim", steps=7)
         st.session_state.calls = SimpleNamespace(selection=SimpleNamespace(points=points))
-        costs.choose("calls")
+        lesson.choose("calls")
 
     at = AppTest.from_function(script, kwargs={"points": points})
     return experiment(fine(at.run()))
@@ -306,7 +306,7 @@ def test_the_page_says_how_many_calls_are_enough():
     (text,) = [text for text in texts(at) if words("names.dpm-solver++") in text and words("names.ddim-half") in text]
     measured = Experiment(points=100, T=10)
     bench = Bench(measured, measured.exact())
-    for way, calls in costs.enough([bench.cost(*run) for run in bench.plan], costs.chance(bench.experiment)).items():
+    for way, calls in drawn.enough([bench.cost(*run) for run in bench.plan], drawn.chance(bench.experiment)).items():
         shown = words("cost.never") if calls is None else calls
         assert words("cost.need", name=words(f"names.{way}"), calls=shown) in text
 

@@ -40,7 +40,7 @@ from toydiff.server import live
 from toydiff.server.limits import Limits, limits
 from toydiff.server.sessions import FREED_AFTER_SECONDS
 from toydiff.text import words
-from toydiff.ui import costs, export, runs, state, uploads
+from toydiff.ui import cost, export, runs, state, uploads
 from toydiff.ui.page import PAGES
 from toydiff.ui.pictures import UPLOAD_MEGABYTES
 
@@ -400,14 +400,14 @@ def test_a_large_network_is_not_asked_for_too_much(monkeypatch):
         import streamlit as st
 
         from toydiff.experiments.experiment import Experiment
-        from toydiff.ui import costs, runs, state
+        from toydiff.ui import cost, runs, state
 
         def never(*_: object) -> None:
             raise AssertionError
 
         state.experiment()
         if st.button("costs"):
-            costs.bench(Experiment(T=1000, width=512, depth=8), (never, 1))
+            cost.bench(Experiment(T=1000, width=512, depth=8), (never, 1))
         runs.network_scene(Experiment(T=1000, width=512, depth=8, particles=500), never, 1)
 
     at = fine(AppTest.from_function(page, default_timeout=PATIENCE).run())
@@ -559,4 +559,4 @@ def test_the_limits_in_the_security_notes_are_those_of_the_code():
     ):
         assert limit in notes
     assert most["T"] == most["particles"]
-    assert costs.COST_BUDGET == 3
+    assert cost.COST_BUDGET == 3

@@ -29,7 +29,7 @@ import {{ Gif, Palette }} from "{PLAYER}/gif.js";
 import {{ aim }} from "{PLAYER}/layers.js";
 import {{ readFilm, readHeader }} from "{PLAYER}/unpack.js";
 """
-     """
+    """
 const raw = (text) => Uint8Array.from(Buffer.from(text, "base64"));
 const coded = (bytes) => Buffer.from(bytes).toString("base64");
 const answers = {

@@ -28,7 +28,7 @@ from tests.test_live import POSIX
 from tests.waiting import PATIENCE, wait_for
 from toydiff.data import user_data
 from toydiff.diffusion.exact import cloud
-from toydiff.draw.costs import Bench
+from toydiff.draw.cost import Bench
 from toydiff.draw.scenes import reverse_scene
 from toydiff.experiments.experiment import Experiment
 from toydiff.server import worker_process

@@ -11,10 +11,10 @@ from toydiff.diffusion import exact
 from toydiff.diffusion.bound import bound, kl, posterior, student
 from toydiff.diffusion.samplers import SAMPLERS
 from toydiff.diffusion.walks import Walks, given, radius
-from toydiff.draw import targets as pictures
+from toydiff.draw import target as pictures
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
-from toydiff.ui import targets
+from toydiff.ui import target as lesson
 
 SMALL = Experiment(points=200, T=20, particles=16)
 
@@ -140,7 +140,7 @@ def test_one_step_and_the_whole_bound_are_those_of_the_exact_predictor():
     name, shown = words("page.exact"), experiment(at)
     schedule, data = shown.noise_schedule(), shown.data()
     best = exact.cloud(data, schedule)
-    x0, x = targets._particle(shown, 1, 2)
+    x0, x = lesson._particle(shown, 1, 2)
     for sampler in ("ddpm", "ddpm-beta"):
         at.segmented_control(key="sigma").set_value(sampler).run()
         q, p = posterior(schedule, x0, x, 2), student(best, schedule, SAMPLERS[sampler], x, 2)
@@ -191,7 +191,7 @@ def test_a_link_with_a_time_after_the_end_is_refused_in_words():
 
 def test_the_step_chart_shows_all_that_it_speaks_of():
     data, schedule = SMALL.data(), SMALL.noise_schedule()
-    x0, x = targets._particle(SMALL, 3, 5)
+    x0, x = lesson._particle(SMALL, 3, 5)
     q = posterior(schedule, x0, x, 5)
     students = {"exact": student(exact.cloud(data, schedule), schedule, SAMPLERS["ddpm-beta"], x, 5)}
     chart = pictures.step_chart(q, students, x0, x)

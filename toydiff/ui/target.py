@@ -14,9 +14,9 @@ from toydiff.diffusion.exact import Model
 from toydiff.diffusion.samplers import SAMPLERS
 from toydiff.diffusion.walks import Walks
 from toydiff.draw import charts
-from toydiff.draw import targets as drawn
+from toydiff.draw import target as drawn
 from toydiff.draw.scene import Scene
-from toydiff.draw.targets import bound_chart, step_chart
+from toydiff.draw.target import bound_chart, step_chart
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 from toydiff.ui import state
@@ -37,12 +37,12 @@ def take_picked(key: str) -> None:
 
 
 def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
-    """`draw.targets.walks_to_place`, once for all: never changed."""
+    """`draw.target.walks_to_place`, once for all: never changed."""
     return shared(drawn.walks_to_place, experiment)
 
 
 def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
-    """`draw.targets.variances`, once for all: never changed."""
+    """`draw.target.variances`, once for all: never changed."""
     return shared(drawn.variances, experiment)
 
 

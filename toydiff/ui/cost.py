@@ -11,8 +11,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from toydiff.diffusion.exact import Model
 from toydiff.draw import charts
-from toydiff.draw import costs as draw
-from toydiff.draw.costs import COST_SAMPLES, Bench, Cost, Switches
+from toydiff.draw import cost as draw
+from toydiff.draw.cost import COST_SAMPLES, Bench, Cost, Switches
 from toydiff.draw.scene import Scene
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
@@ -57,7 +57,7 @@ def cost(bench: Bench, way: str, steps: int) -> Cost:
 
 
 def chance(bench: Bench) -> tuple[float, float]:
-    """`draw.costs.chance`, once for all."""
+    """`draw.cost.chance`, once for all."""
     return shared(draw.chance, bench.experiment)
 
 
