@@ -20,7 +20,7 @@ from toydiff.data import user_data
 from toydiff.experiments import checkpoint
 from toydiff.experiments.experiment import Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
-from toydiff.server import live, worker_process
+from toydiff.server import live, supervisor
 from toydiff.server.live import SHOWN_SAMPLES, ImageRun, Run
 from toydiff.server.snapshots import Failed, Unknown
 from toydiff.server.trained_network import EvalSettings
@@ -36,7 +36,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="needs signals")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch) -> None:
     monkeypatch.setattr(live, "EVAL_SETTINGS", EVAL_SETTINGS)
-    monkeypatch.setattr(worker_process, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.05)
 
 
 def trained(run: Run) -> int:
@@ -426,7 +426,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
     os.kill(old, signal.SIGSTOP)
     waiting = threading.Thread(target=lambda: run.advance(10), daemon=True)
     waiting.start()
-    monkeypatch.setattr(worker_process, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "SILENCE_SECONDS", 0.5)
     wait_for(lambda: run._worker.pid != old)
     monkeypatch.undo()
     waiting.join(timeout=PATIENCE)
@@ -438,7 +438,7 @@ def test_a_worker_that_hangs_is_replaced(monkeypatch):
 def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(live, "MAX_REQUESTS", 2)
-    broken = worker_process.WorkerProcess()
+    broken = supervisor.WorkerProcess()
     monkeypatch.setattr(live, "_workers", lambda: (broken,))
     try:
         with pytest.raises(Failed, match="does not start"):
@@ -452,7 +452,7 @@ def test_a_worker_that_does_not_start_is_a_sentence(monkeypatch):
 
 @pytest.mark.slow
 def test_runs_are_spread_over_the_workers(monkeypatch):
-    links = worker_process.WorkerProcess(), worker_process.WorkerProcess()
+    links = supervisor.WorkerProcess(), supervisor.WorkerProcess()
     monkeypatch.setattr(live, "_workers", lambda: links)
     monkeypatch.setattr(live, "_share_out", lambda: None)  # processors, to a single worker
     live.prepare()

@@ -31,7 +31,7 @@ from toydiff.diffusion.exact import cloud
 from toydiff.draw.cost import Bench
 from toydiff.draw.scenes import reverse_scene
 from toydiff.experiments.experiment import Experiment
-from toydiff.server import worker_process
+from toydiff.server import supervisor
 from toydiff.server.render_pool import RenderJob, RenderPool
 from toydiff.server.snapshots import Failed
 from toydiff.text import words
@@ -271,7 +271,7 @@ def test_where_no_process_can_be_started_uploads_are_read_in_place(monkeypatch):
     def no_process(*_: object, **__: object) -> None:
         raise OSError("no memory")
 
-    monkeypatch.setattr(worker_process.subprocess, "Popen", no_process)
+    monkeypatch.setattr(supervisor.subprocess, "Popen", no_process)
     shares: list[float] = []
     with (pool := RenderPool(0)).requested(partial(slowly, 4, 0)) as job:
         assert wait(pool, job, shares.append) == 4
@@ -343,7 +343,7 @@ def test_a_picture_that_takes_long_holds_up_no_other(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_ends_when_the_app_does():
-    one = worker_process.WorkerProcess("toydiff.server.render_worker")
+    one = supervisor.WorkerProcess("toydiff.server.render_worker")
     one.start()
     wait_for(lambda: one.born)
     process = one._process
@@ -395,7 +395,7 @@ def test_a_picture_that_cannot_be_sent_is_a_sentence(pool):
 
 
 def test_a_worker_that_has_nothing_to_do_comes_first(closed):
-    class Ready(worker_process.WorkerProcess):
+    class Ready(supervisor.WorkerProcess):
         born = True
 
     busy, idle = Ready(), Ready()

@@ -1,4 +1,5 @@
-"""What the settings of all experiments have in common: what they may be, and their way to a link and back."""
+"""What the settings of all experiments have in common: checks, and their way to a link and back. What each setting may
+be stands beside it in `experiment.py` and `image_experiment.py`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ A page starts, pauses and reads snapshots. A worker process trains, so that page
 training is resumed in a new process from its last saved state.
 
 live.py            what pages hold          scheduler.py        shares out the worker's time
-worker_process.py  the way to the worker    training_job.py     what is trained
+supervisor.py      the way to the worker    training_job.py     what is trained
 snapshots.py       what is seen of it       training_worker.py  the process around both
 transport.py       how messages travel      cpu_affinity.py     on which processor
 """
@@ -38,9 +38,9 @@ from toydiff.server.snapshots import (
     Unknown,
     Update,
 )
+from toydiff.server.supervisor import WATCH_SECONDS, Died, WorkerProcess
 from toydiff.server.trained_network import EvalSettings, JobSpec, Saved
 from toydiff.server.training_job import MANY_JOBS
-from toydiff.server.worker_process import WATCH_SECONDS, Died, WorkerProcess
 from toydiff.text import words
 
 EVAL_SETTINGS = EvalSettings()

@@ -22,8 +22,8 @@ from toydiff.experiments.settings import Settings, user_datasets
 from toydiff.server.limits import limits
 from toydiff.server.render_worker import finished
 from toydiff.server.snapshots import Failed
+from toydiff.server.supervisor import Answer, Died, WorkerProcess
 from toydiff.server.transport import packed
-from toydiff.server.worker_process import Answer, Died, WorkerProcess
 from toydiff.text import words
 
 KEPT_PICTURES, KEPT_BYTES = 16, 80_000_000  # shared pictures that are done: the newest of them stay

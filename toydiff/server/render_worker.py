@@ -1,6 +1,6 @@
 """A render worker: a process that makes the pictures that take long, one after another, so that the app stays prompt.
 
-`python -m toydiff.server.render_worker`, started by `worker_process.py`. It ends when the app has ended.
+`python -m toydiff.server.render_worker`, started by `supervisor.py`. It ends when the app has ended.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A training worker: a scheduler in a process of its own. It reads commands and writes what becomes of them.
 
-`python -m toydiff.server.training_worker`, started by `worker_process.py`. It ends when the app has ended.
+`python -m toydiff.server.training_worker`, started by `supervisor.py`. It ends when the app has ended.
 """
 
 from __future__ import annotations

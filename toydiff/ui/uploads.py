@@ -1,4 +1,6 @@
-"""Uploads. Streamlit keeps them in memory until their tab is closed; here the oldest are dropped earlier."""
+"""Uploads. Streamlit keeps them in memory until their tab is closed; here the oldest are dropped earlier.
+The limits of a single upload stand where it is read, in `data/pictures.py` and `data/tables.py`.
+"""
 
 from __future__ import annotations
 

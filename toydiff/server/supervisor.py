@@ -1,4 +1,5 @@
-"""A worker process as the app sees it: start it, start it again if it dies, send and receive messages."""
+"""The supervisor of a worker process, in the app: it starts the process, starts a new one if that dies, and sends and
+receives its messages."""
 
 from __future__ import annotations
 
