@@ -28,9 +28,10 @@ def bayes(points, schedule, x, t):
 @datasets
 @schedules
 @pytest.mark.parametrize("T", [100, 1000])
-def test_cloud_is_bayes(dataset, schedule, T):
+@pytest.mark.parametrize("predictor", [exact.bayes, exact.cloud])
+def test_the_formula_and_the_fast_way_are_bayes(predictor, dataset, schedule, T):
     points, schedule = DATASETS[dataset](150, 0), SCHEDULES[schedule](T)
-    model = exact.cloud(points, schedule)
+    model = predictor(points, schedule)
     generator = torch.Generator().manual_seed(1)
     for t in (1, 2, T // 2, T):
         x = schedule.noised(points, torch.randn(points.shape, generator=generator), t)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from toydiff.diffusion.schedules import SCHEDULES
-from toydiff.networks.mlp import MLP, MODELS
+from toydiff.networks.mlp import MLP
+from toydiff.networks.registry import MODELS
 
 everyone = pytest.mark.parametrize("name", MODELS)
 schedule = SCHEDULES["cosine"](50)

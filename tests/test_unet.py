@@ -8,7 +8,7 @@ from toydiff.data.points import standardized
 from toydiff.diffusion.samplers import reverse
 from toydiff.diffusion.schedules import SCHEDULES
 from toydiff.diffusion.training import Trainer
-from toydiff.networks.dit import IMAGE_MODELS
+from toydiff.networks.registry import IMAGE_MODELS
 from toydiff.networks.unet import WIDTHS, Attention, UNet
 
 everyone = pytest.mark.parametrize("name", IMAGE_MODELS)

@@ -27,7 +27,7 @@ from toydiff.diffusion.exact import Model
 from toydiff.diffusion.training import Trainer
 from toydiff.experiments.experiment import Experiment, PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment
-from toydiff.networks.unet import MAX_SIDE
+from toydiff.networks.image_model import MAX_SIDE
 from toydiff.text import words
 
 Lesson = Experiment | ImageExperiment

@@ -16,7 +16,8 @@ from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.diffusion.training import TARGETS, Trainer
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.experiments.settings import Settings, number, one_of
-from toydiff.networks.mlp import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH, MODELS
+from toydiff.networks.mlp import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH
+from toydiff.networks.registry import MODELS
 
 PREDICTORS = ("exact", "network")
 

@@ -16,7 +16,7 @@ from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.diffusion.training import Trainer
 from toydiff.diffusion.trajectory import Frame, Trajectory
 from toydiff.experiments.settings import Settings, number, one_of
-from toydiff.networks.dit import IMAGE_MODELS
+from toydiff.networks.registry import IMAGE_MODELS
 from toydiff.networks.unet import WIDTHS
 
 CLIP = 1.0  # the largest norm of a gradient: usual ones are smaller, a rare large one does no harm

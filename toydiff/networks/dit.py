@@ -1,15 +1,13 @@
-"""Networks for images, second half: a diffusion Transformer (Peebles and Xie 2023, DiT). And the list of both."""
+"""A diffusion Transformer for images (Peebles and Xie 2023, DiT)."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toydiff.diffusion.schedules import Schedule
-from toydiff.networks.unet import ImageModel, UNet
+from toydiff.networks.image_model import ImageModel
 
 HEAD_WIDTH = 32  # numbers per attention head
 ACROSS = 8  # patches along the longer side, at most: attention costs their number squared
@@ -37,7 +35,7 @@ class DiT(ImageModel):
         self.places: Tensor
         self.register_buffer("places", positions(-(-H // p), -(-W // p), d), persistent=False)  # (N, d)
 
-        with torch.device("meta"):  # shapes only; the numbers are drawn at the end
+        with torch.device("meta"):  # shapes only: `draw` fills them from a generator of our own
             self.time = nn.Sequential(nn.Linear(8, d), nn.SiLU(), nn.Linear(d, d), nn.SiLU())
             self.first = nn.Linear(C * p * p, d)
             blocks = [Block(d) for _ in range(depth)]
@@ -93,9 +91,3 @@ def positions(rows: int, columns: int, d: int) -> Tensor:
     row = torch.cat([row.sin(), row.cos()], dim=1)[:, None].expand(-1, columns, -1)  # (rows, columns, d/2)
     column = torch.cat([column.sin(), column.cos()], dim=1).expand(rows, -1, -1)  # (rows, columns, d/2)
     return torch.cat([row, column], dim=2).flatten(0, 1)
-
-
-IMAGE_MODELS: dict[str, Callable[..., nn.Module]] = {
-    "unet": UNet,
-    "dit": DiT,
-}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from toydiff.diffusion.schedules import Schedule
+from toydiff.networks.time_embedding import time_embedding
 
 FREQUENCY = 1.5  # of the Fourier features, in radians per data width
 MIN_WIDTH, MAX_WIDTH = 4, 512
@@ -44,7 +43,7 @@ class MLP(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.projection: Tensor
         self.register_buffer("projection", FREQUENCY * torch.randn(dim, features, generator=generator))
-        embedding = _embedding(schedule) if time else torch.zeros(schedule.T + 1, 0)
+        embedding = time_embedding(schedule) if time else torch.zeros(schedule.T + 1, 0)
         self.embedding: Tensor
         self.register_buffer("embedding", embedding)  # (T + 1, 8)
 
@@ -69,13 +68,6 @@ class MLP(nn.Module):
         return noise * x + signal * out
 
 
-def _embedding(schedule: Schedule) -> Tensor:
-    """(T + 1, 8): sines and cosines of the log-SNR at four frequencies. t = 0, pure signal, is never asked for."""
-    log_snr = schedule.log_snr.clamp(-12, 12).float()
-    angle = log_snr[:, None] * torch.tensor([0.125, 0.25, 0.5, 1.0])
-    return torch.cat([angle.sin(), angle.cos()], dim=1)
-
-
 def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     """PyTorch's own initialization, but drawn from our generator: no global seed is touched."""
     layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
@@ -84,9 +76,3 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
         layer.weight.uniform_(-bound, bound, generator=generator)
         layer.bias.uniform_(-bound, bound, generator=generator)
     return layer
-
-
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": MLP,
-    "mlp-no-time": partial(MLP, time=False),
-}

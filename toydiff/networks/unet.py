@@ -1,62 +1,18 @@
-"""Networks for images, first half: what they share, and the U-Net. A point is now a picture, (C, H, W)."""
+"""The U-Net. A point is now a picture, (C, H, W)."""
 
 from __future__ import annotations
-
-from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toydiff.diffusion.schedules import Schedule
-from toydiff.networks.mlp import _embedding
+from toydiff.networks.image_model import ImageModel
 
-MAX_SIDE = 64
 COARSEST = 8  # halve the picture until no side is longer than this
 GROUP = 8  # channels that are normalized together
 
 WIDTHS = {"small": 32, "medium": 64, "large": 128}  # channels at full size: 0.3, 1.1, 4.5 million parameters at 8 x 8
-
-
-class ImageModel(nn.Module):
-    """eps_theta(x, t) for images: x (B, C, H, W), t (B,) long -> (B, C, H, W). A subclass says what the layers are."""
-
-    def __init__(self, schedule: Schedule, shape: tuple[int, ...], size: str, sizes: Collection[str]) -> None:
-        super().__init__()
-        if size not in sizes:
-            raise ValueError(f"size must be one of {', '.join(sizes)}, not {size}")
-        if len(shape) != 3 or shape[0] < 1 or not all(1 <= side <= MAX_SIDE for side in shape[1:]):
-            raise ValueError(f"shape must be (channels, height, width), no side above {MAX_SIDE}, not {tuple(shape)}")
-        signal, noise = schedule.rates(torch.arange(schedule.T + 1), torch.empty(1, 1, 1, 1))  # (T + 1, 1, 1, 1)
-        # they follow the network to a graphics card, but are no part of a saved one: it fits every schedule
-        self.signal: Tensor
-        self.noise: Tensor
-        self.embedding: Tensor
-        self.register_buffer("signal", signal, persistent=False)
-        self.register_buffer("noise", noise, persistent=False)
-        self.register_buffer("embedding", _embedding(schedule), persistent=False)  # (T + 1, 8)
-
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """The noise in x. As in the network for points, the layers answer v of eps = noise * x + signal * v."""
-        return self.noise[t] * x + self.signal[t] * self.layers(x, self.embedding[t])
-
-    def layers(self, x: Tensor, time: Tensor) -> Tensor:
-        """x: (B, C, H, W), time: (B, 8) -> v, (B, C, H, W)."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def draw(self, seed: int, zero: Collection[nn.Module]) -> None:
-        """Give weights to layers made on the device "meta", which have only shapes: PyTorch's own initialization, but
-        from a generator of ours, no global seed is touched. Those in `zero` start with nothing to say."""
-        generator = torch.Generator().manual_seed(seed)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                layer.to_empty(device="cpu", recurse=False)
-                bound = 0.0 if layer in zero else layer.weight[0].numel() ** -0.5
-                for p in layer.parameters():
-                    p.uniform_(-bound, bound, generator=generator)
-            elif isinstance(layer, nn.GroupNorm):
-                layer.to_empty(device="cpu", recurse=False).reset_parameters()
 
 
 class UNet(ImageModel):
@@ -79,7 +35,7 @@ class UNet(ImageModel):
             halvings += 1
         widths = [c] + [2 * c] * halvings  # channels at each size: full, half, a quarter ...
 
-        with torch.device("meta"):  # shapes only; the numbers are drawn at the end
+        with torch.device("meta"):  # shapes only: `draw` fills them from a generator of our own
             self.time = nn.Sequential(nn.Linear(8, 4 * c), nn.SiLU(), nn.Linear(4 * c, 4 * c), nn.SiLU())
             self.first = nn.Conv2d(C, c, 3, padding=1)
             self.down = nn.ModuleList(Block(widths[max(i - 1, 0)], widths[i], 4 * c) for i in range(halvings))
