@@ -20,7 +20,7 @@ from toydiff.experiments import checkpoint
 from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.text import words
 
-SAVE_EVERY = 10.0  # seconds between two saved states, at most: a kill costs no more
+SAVE_EVERY = 10.0  # seconds between two saved states, at most: a killed process loses no more
 CALL = 0.5  # seconds that one call of the trainer should take, because Ctrl-C waits for its end
 IMAGE_FIELDS = ("network", "size", "schedule", "T", "batch", "lr", "seed", "n")
 OPTION = {"n": "--images"}  # torchrun would read --n as short for an option of its own
@@ -42,7 +42,7 @@ class Processes:
     def device(self, name: str | None) -> torch.device:
         """The device of this process: `name`, or the best one. ValueError if there is none for it."""
         device = torch.device(name) if name else usual_device()
-        if device.type == "mps" and self.count > 1 and not name:  # torch.distributed does not support it
+        if device.type == "mps" and self.count > 1 and not name:  # torch.distributed does not support MPS
             device = torch.device("cpu")
         # all processes stop together, so that number 0 can say why
         if device.type == "cuda" and not (torch.cuda.is_available() and self.here <= torch.cuda.device_count()):
@@ -75,7 +75,7 @@ class Processes:
         return agreed.tolist()
 
     def same(self, content: bytes | None, device: torch.device) -> bytes | None:
-        """The value of process 0, for all processes: only that one reads files."""
+        """The content that process 0 has read, for all processes: the others read no checkpoint."""
         if self.count == 1:
             return content
         size = -self.smallest(-len(content or b""), device=device)[0]
@@ -113,7 +113,7 @@ def _train(
     content = out.read_bytes() if processes.rank == 0 and out.exists() else None
     content = processes.same(content, device)
     settings = {"bf16": options.bf16, "shared": processes.count > 1}
-    # where it has to be downloaded, one process of each machine does that, and the others find it there
+    # one process of each machine downloads the data if needed, and the others find its files
     images = experiment.images() if processes.local == 0 else None
     processes.smallest(0, device=device)
     if content:
@@ -181,7 +181,7 @@ def _save(trainer: Trainer, experiment: ImageExperiment, out: Path, processes: P
 
 
 def _check_same(found: ImageExperiment, asked: ImageExperiment, out: Path) -> None:
-    """ValueError if the file is of another training than is asked for."""
+    """ValueError if the file's settings differ from those that are asked for."""
     theirs = asdict(found)
     other = [
         f"{OPTION.get(name, f'--{name}')} {theirs[name]}"
@@ -218,8 +218,8 @@ def _say(processes: Processes, sentence: str) -> None:
 
 
 def leave(status: int) -> None:
-    """End the process. Where several trained together it takes nothing apart first: threads of gloo's own may be about
-    to let go of a tensor, for which they need a Python that is still there, and would abort the process."""
+    """End the process. After a training on several processes, skip Python's clean-up: a thread of gloo may still
+    release a tensor, which needs a running interpreter, and would abort the process."""
     if not _groups:
         sys.exit(status)
     sys.stdout.flush()

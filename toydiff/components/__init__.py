@@ -1,4 +1,4 @@
-"""What runs in the browser: the player, the canvas, the tab. ES modules as source, and how their data is packed.
+"""The code that runs in the browser: player, canvas and tab, as ES modules; and the packing of their data.
 
-May import `draw` and what is below. No Streamlit: what makes them Streamlit components is in `ui`.
+May import `draw` and what is below. No Streamlit here: `ui` makes Streamlit components of them.
 """

@@ -29,7 +29,7 @@ def bundled(entry: Path) -> str:
 
 
 class Component(NamedTuple):
-    """What Streamlit is given of a component."""
+    """The texts of a component, as Streamlit takes them."""
 
     js: str
     html: str | None
@@ -44,9 +44,9 @@ def component(name: str) -> Component:
 
 
 def _add(path: Path, script: list[str], exported: dict[Path, list[str]], declared: dict[str, Path]) -> None:
-    """Add a module to the script after those that it imports. In a circle, one that is under way comes later.
+    """Add a module to the script after those that it imports. In a cycle, the module that was begun first is last.
 
-    exported: the names of each module that is added or under way. declared: the module of each name.
+    exported: the exported names of each module that is added or begun. declared: the module that declares each name.
     """
     source = path.read_text("utf-8")
     exported[path] = EXPORT.findall(source)

@@ -1,5 +1,5 @@
-// Streamlit says which background it has; Python brings the colours for light and for dark. Returns those that fit, and
-// gives them to the style sheet.
+// Chooses the light or the dark colours (from Python) by Streamlit's background, gives them to the style sheet and
+// returns them.
 export function dressed(root, themes) {
   const pen = document.createElement("canvas").getContext("2d");
   pen.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color").trim() || "#ffffff";

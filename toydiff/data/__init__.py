@@ -1,4 +1,4 @@
-"""What is learned: points, images, and what people bring from files, with every limit on what comes from outside.
+"""The data that networks learn: points, images and users' files, with every limit on what comes from outside.
 
-May import `networks` and `diffusion`. Everything here has mean 0 and variance 1; what is drawn of it belongs to `draw`.
+May import `networks` and `diffusion`. All data here has mean 0 and variance 1. Pictures of it belong to `draw`.
 """

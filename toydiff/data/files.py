@@ -25,7 +25,7 @@ PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth"}
 
 
 def open_file(name: str, content: bytes) -> Table | Silhouette:
-    """What the file holds. ValueError, with one sentence, if that is nothing to make points of."""
+    """The table or silhouette in a file. ValueError, with one sentence, if no points can be made of it."""
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(words("bring.large", megabytes=MAX_FILE_BYTES // 10**6))
     for beginning, problem in REFUSED.items():
@@ -46,7 +46,7 @@ def title(name: str) -> str:
 
 
 def limits() -> dict[str, str]:
-    """What `bring.limits` states."""
+    """The numbers in the text `bring.limits`."""
     numbers = {"megabytes": MAX_FILE_BYTES // 10**6, "millions": MAX_PIXELS // 10**6, "points": MAX_POINTS}
     numbers |= {"rows": MAX_ROWS, "columns": MAX_COLUMNS, "cells": MAX_CELLS}
     return {name: f"{number:,}" for name, number in numbers.items()}
@@ -63,7 +63,7 @@ def _archive(name: str, content: bytes) -> Table:
 
 
 def _text(name: str, content: bytes) -> Table:
-    """A table, unless the content or the name say that this was to be something else."""
+    """A table, unless the content or the name show that the file is of another kind."""
     suffix = PurePosixPath(name.lower()).suffix
     start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"<"):

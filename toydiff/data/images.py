@@ -21,10 +21,10 @@ from toydiff.text import words
 
 MAX_IMAGES = 70_000  # the size of MNIST
 GRAY_LEVEL = 1 / 6  # two-pixel images: -3 is black, 0 gray, 3 white; every cloud fits, and nearly all noise
-TILT = 0.3  # radians: moons lean up to so much to each side
+TILT = 0.3  # radians: moons lean at most this much to each side
 RADIUS, EITHER_WAY = 0.39, 0.04  # radius of a moon, and its variation; the picture is 1 wide
 GAP_PHASES = (0.25, 0.5)  # the phases between these, half and full, are missing in the sets with a gap
-FINER = 3  # moons are drawn so many times larger, and then averaged
+FINER = 3  # moons are drawn this many times larger, and then averaged down
 DOWNLOAD_SECONDS = 20  # seconds to wait for an answer of openml.org
 
 
@@ -32,7 +32,7 @@ DOWNLOAD_SECONDS = 20  # seconds to wait for an answer of openml.org
 class Images:
     """Images as a network sees them, x = (brightness - mean) / scale, with what it takes to show them again.
 
-    There is one mean for all pixels: subtract the mean image instead, and pure noise, shown, has its ghost in it.
+    There is one mean for all pixels. If the mean image were subtracted instead, its ghost would show in pure noise.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Images:
 
     @classmethod
     def standardized(cls, name: str, brightness: Tensor, labels: Tensor | None = None) -> Images:
-        """From brightness (n, C, H, W), 0 ... 1. ValueError if that is the same everywhere: no scale makes it 1."""
+        """From brightness (n, C, H, W), 0 ... 1. ValueError if it is the same everywhere: the variance would be 0."""
         mean = brightness.mean(dtype=torch.float64).item()
         x = brightness.float() - mean
         scale = math.sqrt(x.square().mean(dtype=torch.float64).item())
@@ -61,8 +61,8 @@ class Images:
         return (brightness - self.mean) / self.scale
 
     def pixels(self, x: Tensor) -> np.ndarray:
-        """(..., C, H, W) in the scale of x -> (..., H, W), or (..., H, W, 3) in colour, 0 ... 255 uint8. What is darker
-        than black is shown black, brighter than white white, not a number black."""
+        """(..., C, H, W) in the scale of x -> (..., H, W), or (..., H, W, 3) in colour, 0 ... 255 uint8. Values below
+        black become black, values above white become white, and NaN becomes black."""
         return pixels(x, self.mean, self.scale)
 
 
@@ -76,7 +76,7 @@ ImageSet = Callable[..., Images]  # (n, seed) -> Images; a set that has fewer th
 
 
 def digits(n: int = 1797, seed: int = 0) -> Images:
-    """(n, 1, 8, 8): scikit-learn's own handwritten digits, 1,797 of them, in an order that the seed shuffles."""
+    """(n, 1, 8, 8): the 1,797 handwritten digits that come with scikit-learn, shuffled by the seed."""
     from sklearn.datasets import load_digits  # not at the top: it takes a second to load
 
     _check(n)
@@ -93,7 +93,7 @@ def moon_phases(n: int = 2000, seed: int = 0, *, side: int, without: tuple[float
         raise ValueError(f"without must be two phases, 0 to 1, the first smaller, and leave some over, not {without}")
     share, tilt, size = torch.rand(3, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     phase = share * (1 - (high - low))
-    phase = torch.where(phase < low, phase, phase + (high - low)).float() % 1  # .999999999 is 1 in float32
+    phase = torch.where(phase < low, phase, phase + (high - low)).float() % 1  # % 1, because .999999999 is 1 in float32
     tilt, radius = TILT * (2 * tilt - 1), RADIUS + EITHER_WAY * (2 * size - 1)
     # in parts, because all at once would fill the memory
     some = zip(phase.split(500), tilt.split(500), radius.split(500), strict=True)
@@ -124,7 +124,7 @@ def moon(
 
 
 def two_pixel(n: int = 2000, seed: int = 0, *, cloud: str = "spiral") -> Images:
-    """(n, 1, 1, 2): a point cloud, a key of DATASETS, taken for what it is: images of two gray pixels, x and y."""
+    """(n, 1, 1, 2): the points of `cloud`, a key of DATASETS, as images of two gray pixels, x and y."""
     return Images("two-pixel", DATASETS[cloud](n, seed)[:, None, None], None, mean=0.5, scale=GRAY_LEVEL)
 
 
@@ -149,7 +149,7 @@ def _fetched(title: str) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import fetch_openml
 
     usual = socket.getdefaulttimeout()
-    # scikit-learn sets none: a network that swallows everything would hang us
+    # scikit-learn sets no timeout: if the network never answered, the download would never end
     socket.setdefaulttimeout(DOWNLOAD_SECONDS)
     try:
         found = fetch_openml(title, version=1, as_frame=False, parser="liac-arff", n_retries=1)

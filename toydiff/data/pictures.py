@@ -20,16 +20,16 @@ from toydiff.text import shown, words
 MIN_PICTURE_SIDE, MAX_PICTURE_SIDE = 8, 64
 MIN_PICTURES, MAX_PICTURES = 2, 5_000
 MAX_FILES = 20_000  # pictures or not
-MAX_PIXELS = 25_000_000  # of one picture, as it comes
-ALL_PIXELS = 1_000_000_000  # of all pictures: a minute or two of work at the worst
-MAX_ZIP_BYTES = 200_000_000  # of a ZIP, and of all pictures unpacked
+MAX_PIXELS = 25_000_000  # pixels of one picture, before it is scaled
+ALL_PIXELS = 1_000_000_000  # pixels of all pictures: a minute or two of work at the worst
+MAX_ZIP_BYTES = 200_000_000  # bytes of a ZIP, and of all pictures unpacked
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # what Pillow may try
-BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # of the first three
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")  # formats that Pillow may try
+BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")  # first bytes of the first three formats
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp"}  # no other is opened
 JUNK = {".ds_store", "thumbs.db", "desktop.ini", "__macosx"}  # files that operating systems add
 
-Source = str | Path | bytes | Mapping[str, bytes]  # a folder or a ZIP; a ZIP; a folder as a browser sends it
+Source = str | Path | bytes | Mapping[str, bytes]  # path of a folder or ZIP; a ZIP; files by name, from a browser
 
 
 class Skipped(NamedTuple):
@@ -57,7 +57,7 @@ class Refused(Exception):  # noqa: N818
 def read(source: Source, side: int = 32, *, colour: bool = False) -> Generator[float, None, Pictures]:
     """The pictures of a folder or ZIP, in order of their names: the middle square of each, side x side, gray or RGB.
     Files that cannot be used are listed and left out. ValueError if too few are left, or nothing can be read at all.
-    Yields how much is done: it may take a minute."""
+    Yields the share that is done, because it may take a minute."""
     if not MIN_PICTURE_SIDE <= side <= MAX_PICTURE_SIDE:
         raise ValueError(words("pictures.side", low=MIN_PICTURE_SIDE, high=MAX_PICTURE_SIDE, side=side))
     squares: list[np.ndarray] = []
@@ -114,10 +114,10 @@ def _at(path: Path) -> Iterator[File]:
 
 
 def zipped(content: bytes) -> Iterator[File]:
-    """Every file of a ZIP, none of which has been unpacked. ValueError if it is too large, or no ZIP."""
+    """Every file of a ZIP; none is unpacked yet. ValueError if the ZIP is too large, or no ZIP."""
     if len(content) > MAX_ZIP_BYTES:
         raise ValueError(words("pictures.large", megabytes=MAX_ZIP_BYTES // 10**6))
-    if content.count(b"PK\1\2") > MAX_FILES:  # stands before each entry of the table of contents, which is read whole
+    if content.count(b"PK\1\2") > MAX_FILES:  # begins each entry of the table of contents, which is read whole
         raise ValueError(words("pictures.many", most=f"{MAX_FILES:,}"))
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -167,7 +167,7 @@ def begins_as_picture(content: bytes) -> bool:
 
 
 def opened(content: bytes, most: int) -> Image.Image:
-    """The picture, of which only the header has been read."""
+    """The picture. Only its header has been read."""
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         pixels = picture.width * picture.height
@@ -188,7 +188,7 @@ def upright(picture: Image.Image, side: int) -> Image.Image:
     """The picture the right way up, RGB or RGBA; if it is a JPEG, decoded only as finely as `side` pixels need."""
     picture.draft(None, (2 * side, 2 * side))
     ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode.startswith("I;16"):  # Pillow would cut off, not scale
+    if picture.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 

@@ -21,19 +21,19 @@ from toydiff.text import shown, words
 
 MAX_LETTERS = 12
 SILHOUETTE_PIXELS = 400  # pixels: as fine as 10,000 points can show
-FAINT = 0.1  # of the darkest: paper and the noise of a JPEG are no ink
+FAINT = 0.1  # share of the darkest: fainter places are paper or the noise of a JPEG, not ink
 
-FONT_PIXELS = (120, 109, 160)  # pixels; coloured emoji have one size only: Noto's the second, Apple's the third
+FONT_PIXELS = (120, 109, 160)  # pixels; coloured emoji have one size only: Noto's 109, Apple's 160
 OUTLINES = ("DejaVuSans-Bold.ttf", "DejaVuSans.ttf")  # these come with matplotlib
-FOLDERS = (  # where Linux, a Mac and Windows have theirs
+FOLDERS = (  # of fonts, on Linux, a Mac and Windows
     *("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts"),
     *("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
     *("C:/Windows/Fonts", "~/AppData/Local/Microsoft/Windows/Fonts"),
 )
-BOXES = ("lastresort", "adobeblank", "fallback")  # fonts that have the same box for everything
-JOINER = "\u200d"  # makes one emoji of two
+BOXES = ("lastresort", "adobeblank", "fallback")  # fonts that draw the same box for every character
+JOINER = "\u200d"  # joins two emoji into one
 STYLES = "\ufe0e\ufe0f"  # asks for an emoji in black or in colour
-HIDDEN = ("Cc", "Cf", "Cs")  # control characters, marks of direction and the like, halves of characters
+HIDDEN = ("Cc", "Cf", "Cs")  # categories of Unicode: control characters, format characters, surrogates
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +44,13 @@ class Silhouette:
     light: np.ndarray  # (H, W) uint8, H and W at most SILHOUETTE_PIXELS
 
     def cloud(self, n: int, seed: int = 0, *, invert: bool | None = None) -> Tensor:
-        """(n, 2): points on what is dark, or if inverted on what is light. None: on what is unlike the picture's edge.
-        ValueError if that is nothing."""
+        """(n, 2): points on the dark parts, or with `invert` on the light ones. None: on the parts unlike the picture's
+        edge. ValueError if there are none."""
         ink = 1 - self.light / 255
         edge = float(np.median(np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])))
         if edge > 0.5 if invert is None else invert:
             ink, edge = 1 - ink, 1 - edge
-        if edge <= 0.5:  # it is the paper, which need not be quite white
+        if edge <= 0.5:  # the edge is the paper, which need not be quite white
             ink = np.clip(ink - edge, 0, None)
         if ink.max() < FAINT:
             raise ValueError(words("bring.no_ink"))
@@ -75,7 +75,7 @@ def from_picture(name: str, content: bytes) -> Silhouette:
         picture = upright(picture, SILHOUETTE_PIXELS)
         picture.thumbnail((SILHOUETTE_PIXELS, SILHOUETTE_PIXELS))
         light = _gray(picture, "white")
-        if light.min() > 255 * (1 - FAINT):  # white on nothing is meant for a dark page
+        if light.min() > 255 * (1 - FAINT):  # white on a transparent ground is meant for a dark page
             light = _gray(picture, "black")
         return Silhouette(name, light)
     except Exception as error:  # a damaged picture fails in many ways
@@ -83,7 +83,7 @@ def from_picture(name: str, content: bytes) -> Silhouette:
 
 
 def _gray(picture: Image.Image, paper: str) -> np.ndarray:
-    """(H, W) uint8: the picture on paper of a colour."""
+    """(H, W) uint8: the picture in gray, on paper of the given colour."""
     page = Image.new("RGBA", picture.size, paper)
     return np.asarray(Image.alpha_composite(page, picture.convert("RGBA")).convert("L"))
 
@@ -113,7 +113,7 @@ def text(string: str, n: int, seed: int = 0) -> Tensor:
 
 
 def tidy(string: str) -> str:
-    """The string in one line, without what cannot be seen. ValueError if nothing is left, or more than MAX_LETTERS."""
+    """The string in one line, without invisible characters. ValueError if nothing is left, or more than MAX_LETTERS."""
     string = unicodedata.normalize("NFC", string[:1000])
     string = "".join(c for c in string if c.isspace() or c == JOINER or unicodedata.category(c) not in HIDDEN)
     string = " ".join(string.translate(dict.fromkeys(map(ord, STYLES))).split())
@@ -126,7 +126,7 @@ def tidy(string: str) -> str:
 
 
 def _joins(character: str, font: str) -> bool:
-    """Whether a character is drawn upon or into the one before it, by the font of that one."""
+    """Whether a character is drawn onto or into the one before it, with that one's font."""
     return character == JOINER or (unicodedata.category(character)[0] == "M" and _draws(_loaded(font), character))
 
 
@@ -144,7 +144,7 @@ def _font(character: str) -> str:
 
 @cache
 def _fonts() -> list[str]:
-    """All fonts of this machine, those first that come with matplotlib."""
+    """All fonts of this machine; those that come with matplotlib are first."""
     own = [str(distribution("matplotlib").locate_file(f"matplotlib/mpl-data/fonts/ttf/{name}")) for name in OUTLINES]
     found = (glob(f"{os.path.expanduser(folder)}/**/*.[to]t[fc]", recursive=True) for folder in FOLDERS)
     system = sorted(font for fonts in found for font in fonts)
@@ -161,6 +161,6 @@ def _loaded(font: str) -> ImageFont.FreeTypeFont:
 
 
 def _draws(font: ImageFont.FreeTypeFont, character: str) -> bool:
-    """Whether a font has a character, and not only the box that stands for all it does not have."""
-    drawn, box = (font.getmask(c) for c in (character, "\uffff"))  # the second is no character, for ever
+    """Whether a font has a character, and does not draw its box for missing characters instead."""
+    drawn, box = (font.getmask(c) for c in (character, "\uffff"))  # U+FFFF will never be a character
     return drawn.size != box.size or bytes(drawn) != bytes(box)

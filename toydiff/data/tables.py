@@ -1,5 +1,5 @@
-"""Points from a user's table: text (CSV, TSV and the like) or NumPy's NPY and NPZ. How large a table would be is
-looked at before it is read, and nothing is unpickled, written or run."""
+"""Points from a user's table: text (CSV, TSV and the like) or NumPy's NPY and NPZ. The size of a table is checked
+before it is read, and nothing is unpickled, written or run."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from toydiff.data.pictures import zipped
 from toydiff.data.points import MAX_POINTS, MIN_POINTS, standardized
 from toydiff.text import shown, words
 
-MAX_FILE_BYTES = 50_000_000  # of a file, and of all that is packed in it
+MAX_FILE_BYTES = 50_000_000  # bytes of a file, and of all unpacked content
 MAX_ROWS, MAX_COLUMNS = 1_000_000, 100
 MAX_CELLS = 3_000_000  # a second or two of work at the worst
 
 PEEK = 1 << 16  # bytes: enough to see how a text is laid out
 PART = 200_000  # cells that are read in one go
-FLAT = 20  # so many times as wide as high, and a cloud looks like a line
+FLAT = 20  # a cloud this many times as wide as high, or more, looks like a line
 NUMBER = re.compile(r"(?i)[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?|nan|n/?a|null")
 DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"[-+]?\d*,\d+"), re.compile(r"[-+]?\d*\.\d+")
 
 
 class Points(NamedTuple):
     x: Tensor  # (N, 2) float32, mean 0 and variance 1
-    notes: tuple[str, ...]  # sentences: what was left out
+    notes: tuple[str, ...]  # sentences about rows that were left out, or about axes of very different scales
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +74,12 @@ class Table:
 
 
 def from_text(name: str, content: bytes) -> Table:
-    """The columns of a text of which at least half of the cells hold numbers. How the text is laid out, and where
-    numbers are, is guessed from its beginning."""
+    """The columns of a text in which at least half of the cells hold numbers. The layout, and the columns that may hold
+    numbers, are guessed from its beginning."""
     import pandas as pd  # type: ignore[import-untyped]  # half a second of start-up that only texts need
 
     def numbers(column: pd.Series) -> np.ndarray:
-        if column.dtype.kind not in "iuf":  # a single word is enough, and all of it comes as text
+        if column.dtype.kind not in "iuf":  # a single word makes pandas read the whole column as text
             cells = column.astype("str").str.strip().str.replace(layout.decimal, ".", regex=False)
             column = cells.where(cells.str.fullmatch(NUMBER.pattern))
         return pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
@@ -104,7 +104,7 @@ def from_text(name: str, content: bytes) -> Table:
             skipinitialspace=True,
             encoding=layout.encoding,
             encoding_errors="replace",
-            chunksize=1 + PART // width,  # other threads get their turn in between
+            chunksize=1 + PART // width,  # in parts, so that other threads get their turn
         ) as chunks:
             for chunk in chunks:
                 cells += chunk.notna().sum().to_numpy()
@@ -123,7 +123,7 @@ def from_npy(name: str, content: bytes) -> Table:
 
 
 def from_npz(name: str, content: bytes) -> Table:
-    """The columns of all arrays that have as many rows as the longest one that will do."""
+    """The columns of all arrays with one number of rows: the largest one that gives two columns or more."""
     arrays: list[tuple[str, np.ndarray]] = []
     problem = None
     for label, packed in _unpacked(content):
@@ -139,7 +139,7 @@ def from_npz(name: str, content: bytes) -> Table:
         raise problem
     _limit(rows, widths[rows], rows * widths[rows])
     labels, columns = [], [np.empty((rows, 0))]
-    for label, array in sorted(arrays, key=lambda pair: pair[1].shape[1] == 1):  # those with several columns first
+    for label, array in sorted(arrays, key=lambda pair: pair[1].shape[1] == 1):  # arrays with several columns first
         if len(array) == rows:
             labels += [label] if array.shape[1] == 1 else [f"{label} {i + 1}" for i in range(array.shape[1])]
             columns.append(array)
@@ -179,7 +179,7 @@ def _layout(content: bytes) -> _Layout:
     rows = [row + [""] * (width - len(row)) for row in rows]
     numbers = np.array([[bool(NUMBER.fullmatch(cell.replace(decimal, "."))) for cell in row] for row in rows])
     header = bool((numbers[1:2] & ~numbers[:1]).any())
-    if header and separator == "," and filled[1:] and min(filled[1:]) == 2 * filled[0]:  # 1,5,2,5 under x,y
+    if header and separator == "," and filled[1:] and min(filled[1:]) == 2 * filled[0]:  # 1,5,2,5 below x,y
         raise ValueError(words("bring.decimal_commas"))
     below = [sum(bool(row[i]) for row in rows[header:]) for i in range(width)]
     numeric = [i for i in range(width) if 2 * numbers[header:, i].sum() >= below[i]]
@@ -200,13 +200,13 @@ def _encoding(content: bytes) -> str:
 
 
 def _array(content: bytes) -> np.ndarray:
-    """(rows, columns): what is in an NPY file, as it lies there. Nothing is made as large as the header says, and no
-    object."""
+    """(rows, columns): the array of an NPY file, read in place. So no memory is taken that the header only claims to
+    need, and no object is unpickled."""
     stream = io.BytesIO(content)
     try:
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(stream)]
         shape, by_columns, dtype = read(stream)
-    except Exception as error:  # so does a damaged header
+    except Exception as error:  # a damaged header fails in many ways
         raise ValueError(words("bring.damaged")) from error
     if dtype.hasobject:
         raise ValueError(words("bring.pickle"))
@@ -233,7 +233,7 @@ def _unpacked(content: bytes) -> Iterator[tuple[str, bytes]]:
                 packed = stream.read(more + 1) if file.size <= more else b""
         except Exception as error:
             raise ValueError(words("bring.damaged")) from error
-        if max(file.size, len(packed)) > more:  # it may have said less than there is
+        if max(file.size, len(packed)) > more:  # the size that the ZIP states may be too small
             raise ValueError(words("bring.unpacked", megabytes=MAX_FILE_BYTES // 10**6))
         more -= len(packed)
         yield file.name.removesuffix(".npy") or words("bring.nameless"), packed
@@ -252,18 +252,18 @@ def _limit(rows: int, columns: int, cells: int) -> None:
 
 
 def _count(content: bytes, character: str) -> int:
-    """How often a character is in a text; a pattern counts as a space. bytes.count would hold up all other threads."""
+    """How often a character is in a text; a pattern counts as a space. bytes.count would block all other threads."""
     code = ord(character) if len(character) == 1 else ord(" ")
     return int(np.count_nonzero(np.frombuffer(content, np.uint8) == code))
 
 
 def _table(name: str, labels: Sequence[str], values: np.ndarray) -> Table:
-    """The columns under their names, of which no two are the same."""
+    """A table of the columns; equal names are made different."""
     rows, columns = values.shape
     _enough(columns)
     _limit(rows, columns, values.size)
     unique: list[str] = []
     for number, label in enumerate(map(shown, labels), 1):
         unique.append(f"{label} ({number})" if label in unique else label)
-    with np.errstate(over="ignore"):  # some floats are longer than float64
+    with np.errstate(over="ignore"):  # a longdouble may be too large for float64
         return Table(name, tuple(unique), values.astype(float, copy=False))

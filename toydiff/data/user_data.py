@@ -23,7 +23,7 @@ KEY = re.compile(r"own-[0-9a-f]{16}")
 
 @dataclass(frozen=True, eq=False)
 class UserDataset:
-    """A set like those of DATASETS and IMAGES: called with n and a seed, it gives n of what it has, or all."""
+    """A set like those of DATASETS and IMAGES: called with n and a seed, it gives n of its points or images, or all."""
 
     key: str
     name: str  # safe to show
@@ -42,7 +42,7 @@ class UserDataset:
 
     @property
     def bytes(self) -> int:
-        """What it takes in memory."""
+        """Its size in memory, in bytes."""
         return self._x.nbytes
 
     @property
@@ -70,7 +70,7 @@ def keep(name: str, data: Tensor | Images) -> UserDataset:
 
 
 def find(key: str) -> UserDataset:
-    """What is kept under a key. DatasetNotFound, with a sentence, if it is not here."""
+    """The data set with this key. DatasetNotFound, with a sentence, if it is not here."""
     found = _held.get(key)
     if found is None:
         raise DatasetNotFound(words("problems.gone"))
@@ -83,5 +83,5 @@ def is_key(name: object) -> bool:
 
 
 def title(name: str) -> str:
-    """What people read where data is named: what its owner called it, or the name of a built-in set."""
+    """The name that people read: the one that a user gave to own data, or the name of a built-in set."""
     return find(name).name if is_key(name) else words(f"names.{name}")

@@ -1,4 +1,4 @@
-"""What pictures look like: scenes, charts, films, their colours; of points and of images.
+"""How pictures look: scenes, charts and films of points and of images, and their colours.
 
-May import `experiments` and what is below. What a browser does with a scene belongs to the player, a page to `ui`.
+May import `experiments` and what is below. Code for the browser belongs to `components`, code for a page to `ui`.
 """

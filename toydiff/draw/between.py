@@ -30,10 +30,10 @@ TILE = 96  # pixels of a picture in the strip, at least
 
 @dataclass(frozen=True, eq=False)
 class Interpolation:
-    """From one x_T to another: noises at WAY_PLACES shares of the way, and the images that DDIM makes of them, along
-    the arc and along the straight line."""
+    """The way from one x_T to another, along the arc and along the straight line: the noise at WAY_PLACES places, and
+    the image that DDIM makes of each."""
 
-    share: Tensor  # (K,), 0 ... 1
+    share: Tensor  # (K,), shares of the way, 0 ... 1
     arc: Tensor  # (K, C, H, W): x_T
     straight: Tensor
     of_arc: Tensor  # (K, C, H, W): x_0
@@ -57,7 +57,7 @@ def ddim(experiment: ImageExperiment, model: Model, x: Tensor) -> Trajectory:
 
 
 def start_of(experiment: ImageExperiment, model: Model, x: Tensor) -> tuple[Tensor, float]:
-    """The x_T that DDIM turns into the images x, (B, C, H, W); and how far off it ends, root mean square."""
+    """The x_T from which DDIM arrives at the images x, (B, C, H, W); and the root mean square error of its end."""
     *_, last = invert(model, experiment.noise_schedule(), x, jumps(experiment))
     off = ddim(experiment, model, last.x).end - x
     return last.x, off.square().mean().sqrt().item()
@@ -72,7 +72,7 @@ def interpolation(experiment: ImageExperiment, model: Model, a: Tensor, b: Tenso
 
 
 def starts(experiment: ImageExperiment, images: Images, model: Model, made_by: str, n: int) -> tuple[Scene, Tensor]:
-    """DDIM from n start noises, the first CHOICES_SHOWN as a film; and what all of them become, (n, C, H, W)."""
+    """A film of DDIM from the first CHOICES_SHOWN of n start noises; and the images of all n runs, (n, C, H, W)."""
     run = ddim(experiment, model, experiment.start(n, images.shape))
     panel = Panel(words("names.ddim"), words("formulas.ddim"), _first(run))
     return scene_of(experiment, images, (panel,), words("names.ddim") + _in_jumps(experiment), made_by), run.end
@@ -108,8 +108,8 @@ def way_scene(experiment: ImageExperiment, images: Images, walked: Interpolation
 def dice(
     experiment: ImageExperiment, images: Images, model: Model, made_by: str, x: Tensor, n: int
 ) -> tuple[Scene, dict[str, Tensor]]:
-    """n runs from one and the same x_T, (C, H, W), DDPM and DDIM, the first CHOICES_SHOWN of each as a film; and where
-    all end, by way, (n, C, H, W)."""
+    """n runs of DDPM and n of DDIM from the same x_T, (C, H, W): a film of the first CHOICES_SHOWN of each; and the
+    images of all runs, (n, C, H, W), by the sampler's name."""
     copies = x.expand(n, *x.shape)
     runs = {name: experiment.reverse(model, name, copies, jumps(experiment)) for name in ("ddpm", "ddim")}
     panels = tuple(Panel(words(f"names.{name}"), words(f"formulas.{name}"), _first(run)) for name, run in runs.items())
@@ -119,7 +119,7 @@ def dice(
 
 
 def largest_step(x: Tensor) -> float:
-    """The largest change from one image to the next, x (K, C, H, W), as a share of that from the first to the last."""
+    """The largest change from an image to the next, x (K, C, H, W), as a share of the change from first to last."""
     steps = x.diff(dim=0).flatten(1).norm(dim=1)
     return (steps.max() / (x[-1] - x[0]).norm().clamp(min=1e-6)).item()
 
@@ -137,7 +137,7 @@ def row(images: Images, x: Tensor) -> np.ndarray:
 
 
 def bars(shares: Mapping[str, Tensor], title: str) -> go.Figure:
-    """How often each digit comes: name -> (10,), side by side."""
+    """The share of each digit: name -> (10,), side by side."""
     figure = go.Figure()
     for (name, share), colour in zip(shares.items(), (BLUE, ORANGE), strict=False):
         figure.add_bar(x=list(range(len(share))), y=share.tolist(), name=name, marker_color=colour)
@@ -147,7 +147,7 @@ def bars(shares: Mapping[str, Tensor], title: str) -> go.Figure:
 
 
 def phases(share: Tensor, found: Tensor, title: str) -> go.Figure:
-    """The phase found at each place of the way, (K,), with that of a moon that waxes evenly; a band: half to full."""
+    """The phase found at each place of the way, (K,), beside that of an evenly waxing moon. A band marks the gap."""
     figure, percent = go.Figure(), (100 * share).tolist()
     ends = [min(GAP_PHASES[0] - 0.05, found.min().item()), max(GAP_PHASES[1] + 0.05, found.max().item())]
     figure.add_hrect(*GAP_PHASES, fillcolor=CHART_GRAY, opacity=0.15, line_width=0)
@@ -162,7 +162,7 @@ def phases(share: Tensor, found: Tensor, title: str) -> go.Figure:
 
 
 def distances(share: Tensor, curves: Mapping[str, Tensor], title: str) -> go.Figure:
-    """How far images are from the nearest moon, name -> (K,), 1: as far as a real one."""
+    """The distance of images from the nearest moon, name -> (K,), as a multiple of a real moon's distance."""
     figure = go.Figure()
     for (name, values), colour in zip(curves.items(), (BLUE, ORANGE), strict=True):
         line = {"color": colour, "width": 3}

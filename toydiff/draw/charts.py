@@ -19,7 +19,7 @@ from toydiff.draw.style import LIGHT
 
 BLUE, ORANGE, CHART_GRAY = LIGHT.hues[6], LIGHT.hues[1], "#8a909c"
 STILL = {"displayModeBar": False}  # the `config` of a chart without a toolbar
-CURVE_POINTS = 300  # of a loss curve: a screen cannot show more
+CURVE_POINTS = 300  # points of a loss curve: a screen cannot show more
 # Streamlit puts the colours and fonts of the page into `layout`. The rest of its template, 5 kB, is for other charts.
 TEMPLATE = {"layout": {"colorway": [BLUE, ORANGE, CHART_GRAY]}}
 
@@ -59,21 +59,21 @@ def schedule(s: Schedule) -> dict[str, go.Figure]:
 
 
 def loss(losses: Tensor, best: float | None, title: str, axis: str, best_name: str) -> Chart:
-    """The loss (step,) over training steps; `best`: the loss of the optimal predictor, None if it says nothing."""
+    """The loss (step,) over training steps; `best`: the loss of the optimal predictor, None: not drawn."""
     steps, binned = averaged(losses)
     curve = _curve("lines", title, steps, binned, BLUE)
     return Chart([curve], _learning(title, axis, best, best_name, range=(0, 1.05)))
 
 
 def quality(points: Sequence[tuple[int, float]], title: str, axis: str, floor_name: str) -> Chart:
-    """(step, distance of the samples from the data as a multiple of its floor, nan: not measured) over steps."""
+    """Distance of the samples from the data over training steps: (step, multiple of its floor; nan: not measured)."""
     steps, ratios = zip(*points, strict=True)
     curve = _curve("lines+markers", title, steps, ratios, ORANGE)
     return Chart([curve], _learning(title, axis, 1.0, floor_name, rangemode="tozero", ticksuffix="×"))
 
 
 def judged(points: Sequence[tuple[int, float]], floor: float, title: str, axis: str, floor_name: str) -> Chart:
-    """(step, how sure a classifier is of the samples as a share of what it is of real images); floor: of noise."""
+    """A classifier's confidence over steps: (step, share of that in real images); floor: the share for noise."""
     steps, shares = zip(*points, strict=True)
     curve = _curve("lines+markers", title, steps, shares, ORANGE)
     return Chart([curve], _learning(title, axis, floor, floor_name, range=(0, 1.05), tickformat=".0%"))
@@ -92,7 +92,7 @@ def _packed(numbers: Numbers) -> dict[str, str]:
 
 
 def pixels(values: Tensor, title: str, axis: str, names: tuple[str, str]) -> go.Figure:
-    """The histogram of pixels, any shape, beside the density of N(0, 1). names: of both."""
+    """The histogram of pixels, any shape, beside the density of N(0, 1). names: the legend entries of the two."""
     height, edges = torch.histogram(values.flatten().float(), 60, range=(-4.0, 4.0), density=True)
     x = torch.linspace(-4, 4, 161)
     normal = (-x.square() / 2).exp() / math.sqrt(2 * math.pi)
@@ -137,12 +137,12 @@ def _plain(figure: go.Figure, height: int) -> go.Figure:
     )
 
 
-CLOSE = 0.3  # decades: a chart whose numbers are closer shows so much above and below them
+CLOSE = 0.3  # decades: if the values span less, the axis reaches this far above and below their middle
 LANES = (BLUE, ORANGE)  # the colours of the two networks of a race
 
 
 def averaged(losses: Tensor) -> tuple[Numbers, Numbers]:
-    """Training steps and the mean loss of the steps up to each: at most CURVE_POINTS of them, of losses (step,)."""
+    """Means of the losses (step,) over equally long blocks, at most CURVE_POINTS: each block's last step; the means."""
     size = max(1, -(-len(losses) // CURVE_POINTS))
     means = losses[: len(losses) // size * size].reshape(-1, size).mean(1)
     return (torch.arange(1, len(means) + 1) * size).numpy(), means.numpy()
@@ -155,7 +155,7 @@ def race(
     axis: str,
     goal_name: str,
 ) -> Chart:
-    """A number of each network over training steps: name -> (steps, values), on a log scale.
+    """One curve per network over training steps: name -> (steps, values), on a log scale.
 
     goals: dashed lines that no network gets under: one for both, one each, or none.
     """
@@ -165,7 +165,7 @@ def race(
     ]
     shown = [value for _, values in curves.values() for value in values if 0 < value < math.inf] + list(goals)
     decades = math.log10(max(shown) / min(shown)) if shown else 0
-    # labels at 1, 10, 100, or at more digits: as many as there is room for
+    # labels at 1, 10, 100; the fewer decades, the more digits between them have room
     digits = (1,) if decades > 2.5 else (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 4, 5, 7)
     layout = _racing(tuple(goals), title, axis, goal_name, digits)
     if shown and decades < CLOSE:  # left to itself, plotly shows two decades around a single number
@@ -198,7 +198,7 @@ def _racing(
 
 
 def over_t(times: Tensor, curves: Mapping[str, Tensor], title: str) -> Chart:
-    """Numbers at each time, name -> (F,), over t (F,)."""
+    """Curves over t: `times` (F,), and name -> values (F,)."""
     traces = [
         _curve("lines", name, times.numpy(), values.numpy(), colour, width=3)
         for (name, values), colour in zip(curves.items(), LANES, strict=False)

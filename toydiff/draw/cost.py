@@ -1,4 +1,4 @@
-"""What a step costs: samplers measured by their network calls, and the charts and scenes of that."""
+"""What a step costs: measures samplers by their network calls, and makes the charts and scenes of the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from toydiff.measures.clouds import Ruler, perfect_samples, spread
 from toydiff.text import words
 
 COST_SAMPLES = 1000  # samples that a distance is measured on; a film shows the first of them
-DRAWS = 24  # draws of perfect samples, for the spread that is chance alone
+DRAWS = 24  # draws of perfect samples: they show how much a distance changes by chance alone
 COST_STEPS = (1, 2, 3, 5, 10, 20, 40, 100, 200)  # numbers of steps at which the curves are measured; T is one more
 RACED = ("ddpm", "ddim-half", "ddim", "heun", "dpm-solver++")
 MARKERS = dict(zip(RACED, zip((1, 2, 6, 8, 4), ("circle", "square", "diamond", "x", "star"), strict=True), strict=True))
@@ -47,8 +47,8 @@ class Cost(NamedTuple):
 
 
 class Bench:
-    """Runs ways down with one predictor, COST_SAMPLES particles from one x_T with one z, and measures them. It can be
-    pickled, with all that it knows."""
+    """Runs samplers with one predictor on COST_SAMPLES particles, always from the same x_T with the same z, and
+    measures them. It can be pickled, together with its measurements."""
 
     def __init__(
         self,
@@ -131,8 +131,8 @@ def chance(experiment: Experiment) -> tuple[float, float]:
 
 
 def enough(costs: Sequence[Cost], chance: tuple[float, float]) -> dict[str, int | None]:
-    """The fewest calls, of those measured, from which on each way is as near to the data as perfect samples can be
-    by chance; None if it never is. The quickest first."""
+    """For each way, the fewest measured calls from which on its samples are as near to the data as perfect samples can
+    be by chance; None if they never are. Fewest calls first."""
     needs: dict[str, int | None] = {}
     for name in RACED:
         curve = sorted((cost for cost in costs if cost.way == name), key=lambda cost: cost.calls)
@@ -142,14 +142,14 @@ def enough(costs: Sequence[Cost], chance: tuple[float, float]) -> dict[str, int 
 
 
 def first_jump(schedule: Schedule, steps: int) -> tuple[float, float]:
-    """The noise in units of the signal, sqrt((1 - a) / a), at both ends of the first of so many jumps."""
+    """The noise in units of the signal, sqrt((1 - a) / a), a: alpha_bar, at both ends of the first of `steps` jumps."""
     t, s, *_ = schedule.grid(steps)
     start, end = (1 / schedule.alpha_bar[[t, s]] - 1).sqrt().tolist()
     return start, end
 
 
 def last_kick(schedule: Schedule, steps: int) -> float:
-    """The std of the noise that sigma^2 = beta adds in the last of so many jumps."""
+    """The std of the noise that sigma^2 = beta adds in the last of `steps` jumps."""
     return (1 - schedule.alpha_bar[schedule.grid(steps)[-2]]).sqrt().item()
 
 
@@ -159,7 +159,7 @@ def to_nearest(x: Tensor, data: Tensor) -> float:
 
 
 def between_neighbours(data: Tensor) -> float:
-    """The mean distance of data points from the nearest other one: what `to_nearest` is for perfect samples."""
+    """The mean distance of data points from the nearest other one: the value of `to_nearest` for perfect samples."""
     distances = _distances(data[:COST_SAMPLES], data)
     return distances.fill_diagonal_(torch.inf).min(1).values.mean().item()
 
@@ -169,7 +169,7 @@ def _distances(x: Tensor, data: Tensor) -> Tensor:
 
 
 def run_scene(bench: Bench, experiment: Experiment) -> Scene:
-    """The run that the experiment asks for, with what it cost. Measured on all samples, shown are `particles`."""
+    """The run that the experiment asks for, with its cost. All samples are measured, the first `particles` shown."""
     name, steps = experiment.sampler, experiment.steps or experiment.T
     run, *_ = bench.run(WAYS[name], steps)
     cost = bench.cost(name, steps)
@@ -187,7 +187,7 @@ class Switches(NamedTuple):
 
 
 def switches_scene(bench: Bench, experiment: Experiment, switches: Switches) -> tuple[Scene, list[float]]:
-    """DDPM, DDPM as switched, DDIM with eta, in SWITCH_JUMPS jumps; and how far the samples are from the data."""
+    """DDPM, DDPM as switched, DDIM with eta, in SWITCH_JUMPS jumps; and `to_nearest` of each one's samples."""
     steps = min(SWITCH_JUMPS, experiment.T)
     variance, title = SAMPLERS[switches.variance], words(f"names.{switches.variance}")
     if not switches.noisy_end:
@@ -273,7 +273,7 @@ def _hover(cost: Cost) -> str:
 
 
 def one_jump(x: Tensor, data: Tensor) -> go.Figure:
-    """Samples x (N, 2) over the data; a ring around the mean of the data."""
+    """Samples x (N, 2) over the data; a ring marks the mean of the data."""
     figure = go.Figure()
     for name, points, marker in (
         ("data", data[:COST_SAMPLES], {"size": 4, "color": CHART_GRAY, "opacity": 0.4}),

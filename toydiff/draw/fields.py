@@ -19,11 +19,11 @@ from toydiff.draw.scenes import GHOST, stamp
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import words
 
-FIELD_FRAMES = 101  # at most: a longer run shows every second or fifth time
+FIELD_FRAMES = 101  # frames at most: of a longer run, evenly spaced times are shown
 ARROWS = 27  # arrows in a row, and cells in a row of the heat map
-HEAT = 1.0  # end of the scale: the length of an error of eps. eps itself has length 1.25 on average
+HEAT = 1.0  # end of the colour scale, as the length of an error of eps; eps itself has length 1.25 on average
 HALF_WIDTH = 3.3
-# bound on `Probe.reach`: below it the field points to the middle, above it to places of the data
+# bounds on `Probe.reach`: below the first the field points to the middle, above the second to places of the data
 AT_MIDDLE_REACH, AT_DATA_REACH = (0.3, 0.9)
 
 
@@ -55,7 +55,7 @@ class Truth:
 
     @cached_property
     def panel(self) -> Panel:
-        """The exact field, with what it says in words at each time."""
+        """The exact field, with a sentence about it at each time."""
         run = self.run(self.experiment.exact())
         notes = tuple(map(_in_words, self.probe.reach().tolist(), self.probe.nearest().tolist()))
         return Panel(words("page.exact"), words("formulas.exact"), run, notes, arrows=self.arrows)
@@ -98,11 +98,11 @@ class Answers(NamedTuple):
     """A network's field, beside the exact one."""
 
     panel: Panel
-    error: Tensor  # (F,): of its field, at each time
+    error: Tensor  # (F,): the error of its field at each time
 
 
 def answers(truth: Truth, networks: Mapping[str, Model]) -> tuple[Answers, ...]:
-    """The Answers of each network, by the title of its panel."""
+    """The Answers of each network. networks: by the titles of their panels."""
     return tuple(_answers(truth, *network) for network in networks.items())
 
 
@@ -114,8 +114,8 @@ def _answers(truth: Truth, title: str, model: Model) -> Answers:
 
 
 def field_scene(truth: Truth, networks: Sequence[Answers], made_by: str) -> tuple[Scene, dict[str, Tensor]]:
-    """Each network's field, the exact one, and, of a single network, the difference as a heat map. And the errors by
-    the titles of the panels. made_by: for the stamp."""
+    """Each network's field and the exact one; for a single network also their difference, as a heat map. Returns the
+    networks' errors too, by the titles of their panels. made_by: the predictor's name in the stamp."""
     panels = [*(network.panel for network in networks), truth.panel]
     if len(networks) == 1:
         panels.append(_difference(truth, panels[0]))

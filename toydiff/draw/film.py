@@ -1,4 +1,4 @@
-"""A run of points as a GIF, from a terminal. (What plays in the app becomes a file in the browser: components/player.)
+"""A run of points as a GIF, from a terminal. (The app's films are turned into files by the browser: components/player.)
 
 Everything is drawn on a Figure of its own, without pyplot and rcParams: many threads can draw at once.
 """
@@ -30,12 +30,12 @@ from toydiff.draw.gif import Movie
 from toydiff.draw.scene import Panel, Scene
 from toydiff.draw.style import MONO, SIDE, THEMES, Theme
 
-BORDER, PANEL_GAP = 10, 8  # in points: the border, and between two panels. Three panels: 900
+BORDER, PANEL_GAP = 10, 8  # points: the border, and the gap between panels. Three panels are 900 wide
 TITLE_HEIGHT = 42  # the title and the formula above a panel
 NOTE, STAMP = 9.5, 9.0  # font sizes of the texts below
-TRAIL_FRAMES, FADE = 12, (0.19, 0.44, 0.71, 1.0)  # frames that a trail looks back; its strength, oldest first
-MAX_TRAIL_COVER = 0.16  # how much of a panel the trails may cover: the longer the hops, the fainter they are
-MAX_TRAILS = 320  # at most; of more particles, every second or third has one
+TRAIL_FRAMES, FADE = 12, (0.19, 0.44, 0.71, 1.0)  # length of a trail in frames; its opacity, oldest first
+MAX_TRAIL_COVER = 0.16  # share of a panel that trails may cover: the longer the hops, the fainter the trails
+MAX_TRAILS = 320  # with more particles, only every second or third has a trail
 DOT = MarkerStyle((12, 0))  # a particle: a polygon of 12 sides looks like a circle, and is drawn in half the time
 DIVERGED_BEYOND = 100.0  # a particle further out than this has diverged: it is left out
 
@@ -54,7 +54,7 @@ def images(
     stamp = _wrapped(scene.stamp, STAMP, width - 2 * BORDER)
     notes = {_wrapped(note, NOTE, SIDE - 18) for panel in scene.panels for note in panel.notes}
     note_height = max((_height(note, NOTE) for note in notes), default=0)
-    floor = BORDER + _height(stamp, STAMP) + note_height  # where the panels stand
+    floor = BORDER + _height(stamp, STAMP) + note_height  # y of the panels' lower edge
     sheet = _Sheet(width, floor + SIDE + TITLE_HEIGHT + BORDER, size, THEMES[theme])
     sheet.write(BORDER + 2, floor - note_height - 6, stamp, STAMP, family=MONO, color=sheet.theme.faint, va="top")
     moving: list[tuple[Panel, _Cloud, int]] = []
@@ -66,7 +66,7 @@ def images(
         sheet.write(x + 9, top + 7, panel.formula, 10, SIDE - 18, color=sheet.theme.faint)
         moving.append((panel, _Cloud(sheet.axes(x, floor, scene), scene, panel, sheet.theme), x))
 
-    sheet.canvas.draw()  # what stands still, once: all that moves is empty yet
+    sheet.canvas.draw()  # draws the static parts once: everything that moves is still empty
     still = sheet.canvas.copy_from_bbox(sheet.figure.bbox)
     for frame in spaced(len(ticks)) if frames is None else frames:
         sheet.canvas.restore_region(still)
@@ -92,7 +92,7 @@ def gif(pictures: Iterable[Image.Image], *, seconds: float = 6.0, hold: float = 
 
 
 class _Cloud:
-    """What moves in a panel: particles, and the trails behind them."""
+    """The moving parts of a panel: particles, and the trails behind them."""
 
     def __init__(self, ax: Axes, scene: Scene, panel: Panel, theme: Theme) -> None:
         self.run = panel.trajectory
@@ -143,7 +143,7 @@ class _Sheet:
         self.figure.add_artist(card)
 
     def axes(self, x: float, y: float, scene: Scene) -> Axes:
-        """What a panel of points has on its card: a faint grid, and the data as a ghost."""
+        """The axes of a panel of points on its card: a faint grid, and the data as a ghost."""
         theme, r = self.theme, scene.half_width
         box = (x / self.width, y / self.height, SIDE / self.width, SIDE / self.height)
         ax = self.figure.add_axes(box, frameon=False, xlim=(-r, r), ylim=(-r, r))
@@ -168,14 +168,14 @@ class _Sheet:
     def print(
         self, picture: Image.Image, x: float, y: float, text: str, size: float, *, bold: bool = False, **look: Any
     ) -> None:
-        """Text onto a finished picture: what changes in every frame, ten times as fast as `write`."""
+        """Text onto a finished picture, ten times as fast as `write`: for texts that change in every frame."""
         scale = picture.width / self.width
         font = _font(f"DejaVuSansMono{'-Bold' if bold else ''}.ttf", size * scale)
         look = {"fill": look.pop("color", self.theme.ink), "spacing": 0.05 * size * scale} | look
         ImageDraw.Draw(picture).text((x * scale, (self.height - y) * scale), text, font=font, **look)
 
     def picture(self) -> Image.Image:
-        """What is on the canvas, as a copy."""
+        """A copy of the canvas."""
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB")
 
 
@@ -190,7 +190,7 @@ def _clock(scene: Scene, tick: int) -> str:
 
 
 def _wrapped(text: str, size: float, room: float) -> str:
-    """Text in lines no wider than `room`: a letter is 0.6 sizes wide, rounded to whole pixels."""
+    """Text in lines no wider than `room`. A letter is 0.6 sizes wide; 0.67 leaves room for rounding to whole pixels."""
     return "\n".join(textwrap.wrap(text, int(room / (0.67 * size))))
 
 

@@ -1,4 +1,4 @@
-"""A GIF while it is drawn: of each picture only what changes is kept, in colours that are chosen once."""
+"""Writes a GIF while it is drawn: a frame keeps only the pixels that change, and all frames share one palette."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PIL import Image
 
 from toydiff.draw.style import THEMES, Theme
 
-BLENDS = 6  # in a GIF: the steps in which each of the 19 colours of a theme fades to paper
-PALETTE_COLOURS = 128  # of a GIF
-NO_CHANGE = PALETTE_COLOURS - 1  # the last one is for pixels that stay what they were
+BLENDS = 6  # shades of each of the 19 colours of a theme, from full strength towards paper
+PALETTE_COLOURS = 128
+NO_CHANGE = PALETTE_COLOURS - 1  # the last index marks pixels that do not change
 
 
 class Movie:
-    """A GIF while it grows: of each picture only what changes is kept."""
+    """A GIF that grows picture by picture, and keeps only the pixels that change."""
 
     def __init__(self) -> None:
         self._frames: list[Image.Image] = []
@@ -24,7 +24,7 @@ class Movie:
         self._last, self._comment = np.zeros(0), ""
 
     def add(self, picture: Image.Image) -> None:
-        """The next picture, all of one size."""
+        """Append a picture. All have one size."""
         if self._palette is None:
             self._palette = _Palette(THEMES[picture.info.get("theme", "light")])
             self._last, self._comment = np.array(NO_CHANGE), picture.info.get("comment", "")
@@ -40,7 +40,7 @@ class Movie:
         """The file. ValueError without a picture."""
         if self._palette is None:
             raise ValueError("a film needs at least one picture")
-        pace = min(max(seconds / len(self._frames), 0.02), 0.4)  # browsers do not go faster than 20 ms
+        pace = min(max(seconds / len(self._frames), 0.02), 0.4)  # seconds; browsers do not go faster than 20 ms a frame
         delay = 10 * round(100 * pace)  # ms: the file counts in tens
         file = io.BytesIO()
         self._frames[0].save(
@@ -59,17 +59,17 @@ class Movie:
 
 
 class _Palette:
-    """The colours of a GIF, the same in all frames: those of the theme, each in steps on its way to paper."""
+    """The colours of a GIF, the same in all frames: those of the theme, each in BLENDS shades towards paper."""
 
     def __init__(self, theme: Theme) -> None:
         inks = to_rgba_array([*theme.hues, *theme[1:]])[:, :3] * 255
         paper = to_rgba_array(theme.paper)[:, :3] * 255
         share = np.linspace(1, 0, BLENDS, endpoint=False)[:, None, None]
         self.colors = (share * inks + (1 - share) * paper).reshape(-1, 3).round().astype(np.float32)
-        self.nearest = np.full(1 << 24, NO_CHANGE, np.uint8)  # of each colour code, once it has been met
+        self.nearest = np.full(1 << 24, NO_CHANGE, np.uint8)  # index of each colour code; NO_CHANGE: not met yet
 
     def __call__(self, picture: Image.Image) -> np.ndarray:
-        """The nearest colour of each pixel, (H, W) uint8. Exact: Pillow's search takes paper for white."""
+        """The nearest colour of each pixel, (H, W) uint8. The search is exact; Pillow's takes paper for white."""
         codes = _codes(picture)
         new = np.unique(codes[self.nearest[codes] == NO_CHANGE])
         rgb = np.stack([new & 255, new >> 8 & 255, new >> 16], axis=-1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The scenes of the lesson on images. The same runs as in the plane; only the shape is another one."""
+"""The scenes of the lesson on images. The runs are those of the plane; only the shape differs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.text import words
 
 GRID_IMAGES = 36  # images in a grid
-IMAGE_FILM_FRAMES = 50  # of a film, about
+IMAGE_FILM_FRAMES = 50  # frames of a film, about
 IMAGES_AT_ONCE = 500  # images compared with the data at once
 
 
@@ -36,8 +36,8 @@ def training_scene(experiment: ImageExperiment, images: Images, run: Trajectory,
 def ways_scene(
     experiment: ImageExperiment, images: Images, model: Model, made_by: str
 ) -> tuple[Scene, dict[str, float]]:
-    """Three ways down from the same x_T with the same z, about IMAGE_FILM_FRAMES of their frames; and by
-    way, the variance at their ends across the samples as a share of the data's."""
+    """Three ways down from the same x_T with the same z, about IMAGE_FILM_FRAMES of their frames; and for each way the
+    variance across its samples, as a share of the data's."""
     start = experiment.start(GRID_IMAGES, images.shape)
     times = torch.linspace(experiment.T, 0, min(IMAGE_FILM_FRAMES, experiment.T) + 1).round().long()
     runs = {way: _some(experiment.frames(model, way, start), times) for way in THREE_WAYS}
@@ -56,19 +56,19 @@ def ways_scene(
 
 
 def exact_ways(experiment: ImageExperiment, images: Images) -> tuple[Scene, dict[str, float]]:
-    """The same with the best possible predictor, which knows every image by heart."""
+    """`ways_scene` with the best possible predictor, which knows every image by heart."""
     return ways_scene(experiment, images, exact.cloud(images.x, experiment.noise_schedule()), words("page.exact"))
 
 
 def bridge_scene(experiment: ImageExperiment, images: Images, run: Trajectory, way: str, made_by: str) -> Scene:
-    """One way down for images of two pixels, and the same as points: each image is a particle."""
+    """One way down for images of two pixels, and the same run as points: each image is a particle."""
     name, formula = words(f"names.{way}"), words(f"formulas.{way}")
     panels = (Panel(name, formula, run), Panel(words("images.plane"), words("images.two"), _plane(run)))
     return scene_of(experiment, images, panels, name, made_by)
 
 
 def nearest_scene(experiment: ImageExperiment, images: Images, run: Trajectory, made_by: str) -> tuple[Scene, Tensor]:
-    """DDPM samples, beside each one's nearest image of the data; and how far that is, (B,)."""
+    """DDPM samples, beside each one's nearest image of the data; and the distances of those, (B,)."""
     distance, nearest = closest(run.end, images.x)
     name, beside = words("names.ddpm"), words("images.nearest")
     panels = (
@@ -91,7 +91,7 @@ def forward_scene(experiment: ImageExperiment, images: Images) -> Scene:
 
 
 def _some(frames: Iterable[Frame], times: Tensor) -> Trajectory:
-    """The frames at these times: all of a thousand, of images in colour, would be a gigabyte."""
+    """The frames at these times only: a thousand frames of colour images would take a gigabyte."""
     wanted = set(times.tolist())
     return Trajectory.collect(frame for frame in frames if frame.t in wanted)
 
@@ -102,7 +102,7 @@ def variance(x: Tensor) -> float:
 
 
 def usual_distances(x: Tensor) -> tuple[float, float]:
-    """How far images (B, C, H, W) are, on average, from their mean image, and from the nearest other one."""
+    """The mean distance of images (B, C, H, W) from their mean; of the first IMAGES_AT_ONCE from the nearest other."""
     nearest, _ = closest(x[:IMAGES_AT_ONCE], x, rank=2)
     return distances(x, x.mean(0)).mean().item(), nearest.mean().item()
 
@@ -116,8 +116,8 @@ def differences(sets: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def digit_counts(counts: Sequence[int], title: str) -> go.Figure:
-    """How many samples a classifier takes for each digit, (10,), and a line at as many as there would be of each if all
-    came equally often."""
+    """How many samples a classifier takes for each digit, (10,), and a line at the number of samples per digit if all
+    digits came equally often."""
     names = [str(digit) for digit in range(len(counts))]
     bars = go.Bar(x=names, y=list(counts), marker_color=BLUE, text=list(counts), textposition="inside", textangle=0)
     figure = go.Figure(bars.update(insidetextanchor="middle", textfont_color="white"))
@@ -135,7 +135,7 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def closest(x: Tensor, data: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
-    """For images x (B, C, H, W) the length of the difference from the nearest of the data, (B,), and which that is.
+    """For images x (B, C, H, W) the length of the difference from the nearest image of the data, (B,), and its index.
     Rank 2: from the second nearest, which for images of the data is the nearest other one."""
     found = [
         torch.cdist(part.flatten(1), data.flatten(1)).topk(rank, largest=False) for part in x.split(IMAGES_AT_ONCE)
@@ -147,7 +147,7 @@ def closest(x: Tensor, data: Tensor, rank: int = 1) -> tuple[Tensor, Tensor]:
 
 
 def _plane(run: Trajectory) -> Trajectory:
-    """Images of two pixels as what they are: points."""
+    """Images of two pixels as points."""
     return Trajectory(run.t, run.x.flatten(2), run.x0.flatten(2), run.mean.flatten(2))
 
 
@@ -159,7 +159,7 @@ def scene_of(
     made_by: str,
     clock: str = "t",
 ) -> Scene:
-    """These panels, with what stands under all films of images. what: is shown; made_by: the predictor."""
+    """These panels, with the stamp of a film of images. what: the title in it; made_by: the predictor."""
     stamp = words(
         "images.stamp",
         data=user_data.title(experiment.data),
@@ -170,5 +170,5 @@ def scene_of(
         predictor=made_by,
         seed=experiment.seed,
     )
-    data = images.x[:GHOST].flatten(1) if images.shape == (1, 1, 2) else images.x[:1]  # of images nothing is drawn
+    data = images.x[:GHOST].flatten(1) if images.shape == (1, 1, 2) else images.x[:1]  # images have no ghost
     return Scene(panels, data, stamp, clock=clock, pixels=partial(pixels, mean=images.mean, scale=images.scale))

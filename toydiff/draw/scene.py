@@ -19,7 +19,7 @@ from toydiff.draw.style import HUES
 class Kind(NamedTuple):
     """One way to show the arrows of a scene: x · place + value · arrow, at every frame."""
 
-    name: str  # on its button: "ε"
+    name: str  # the label of its button: "ε"
     x: Tensor  # (F,)
     value: Tensor  # (F,)
 
@@ -68,8 +68,8 @@ class Scene:
     start: Tensor | None = None  # (B, 2): what particles are coloured by; the first frame if None
     half_width: float = 3.3  # the view is the square [-half_width, half_width]^2, in data units
     places: Tensor | None = None  # (A, 2): where the arrows stand
-    spacing: float | None = None  # between places of a grid: arrows are scaled to it. None: arrows at their true size
-    kinds: tuple[Kind, ...] = ()  # none: the arrows as they are
+    spacing: float | None = None  # distance between places, to which arrows are scaled. None: arrows at true size
+    kinds: tuple[Kind, ...] = ()  # empty: the arrows as they are
     heat_max: float = 1.0  # the end of the one colour scale for all frames
     density: Density | None = None
     pixels: Callable[[Tensor], np.ndarray] | None = None  # what images look like: Images.pixels of their data set
@@ -93,13 +93,13 @@ class Scene:
 
     @property
     def framed(self) -> bool:
-        """Whether images have a frame in the colour of their particle: where particles are in a panel beside them."""
+        """Whether images have a frame in the colour of their particle: only if a panel beside them shows particles."""
         return any(panel.images() is None for panel in self.panels)
 
     @cached_property
     def hue(self) -> Tensor:
-        """(B,) uint8: the colour of each particle, by the angle at which it started. It is the same for all images,
-        unless they have two pixels: then they are particles."""
+        """(B,) uint8: the colour of each particle, by the angle at which it started. All images have one colour, unless
+        they have two pixels: then they are particles."""
         starts = [panel.trajectory.x[0].flatten(1) for panel in self.panels]
         nowhere = torch.zeros(len(starts[0]), 2)
         start = next((x for x in starts if x.shape[1] == 2), nowhere) if self.start is None else self.start

@@ -1,4 +1,4 @@
-"""What pictures look like: one palette for the player, the films and the charts."""
+"""The look of all pictures: one palette for the player, the films and the charts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Theme(NamedTuple):
     """Colours of one theme, as hex strings."""
 
-    hues: tuple[str, ...]  # particles, by the angle they start at: equal lightness (OKLCH), ten turns of hue
+    hues: tuple[str, ...]  # particles, by the angle they start at: ten hues of equal lightness (OKLCH)
     page: str  # around the panels
     paper: str  # the background of a panel
     grid: str

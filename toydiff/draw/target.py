@@ -30,16 +30,16 @@ WHOLE, DISC_WALKS = 40, 400  # walks that are shown whole, and walks whose noise
 MIN_WALKS = 8  # with fewer, no number is shown
 VARIANCE_TIMES = 12  # times at which the variance is measured
 WORK = 2**25  # times · data points · particles of a bound: a fraction of a second
-BOUND_PARTICLES = 32  # particles of a bound
+BOUND_PARTICLES = 32  # particles of a bound, at least
 WALK_FILM_FRAMES = 100  # frames of a film that counts walks: first one by one, then more and more at once
 PREDICTOR_COLOURS, PINK = (BLUE, ORANGE), LIGHT.hues[9]
-LINE_WIDTHS = (4.5, 2.0)  # of two predictors: different, so that both can be seen where they agree
+LINE_WIDTHS = (4.5, 2.0)  # lines of two predictors: different, so that both can be seen where they agree
 TICKS = [10.0**power for power in range(-12, 4)]
 CIRCLE = torch.linspace(0, 2 * math.pi, 73)
 
 
 def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
-    """Whole walks to the place; many more walks there; and their noise, None if they are fewer than MIN_WALKS."""
+    """A scene of whole walks to the place; many more walks to it; a scene of their noise, None below MIN_WALKS."""
     data, schedule, t = experiment.data(), experiment.noise_schedule(), experiment.time
     place = torch.tensor([experiment.x, experiment.y])
     whole = walks.whole_walks(data, schedule, t, place, WHOLE, experiment.generator(6))
@@ -49,7 +49,7 @@ def walks_to_place(experiment: Experiment) -> tuple[Scene, Walks, Scene | None]:
 
 
 def variances(experiment: Experiment) -> tuple[Tensor, Tensor, Tensor]:
-    """Times (K,), the variance of both targets measured there (K, 2); and of the last step in closed form, (T,)."""
+    """Times (K,); both targets' variances measured there, (K, 2); and the last step's in closed form, (T,)."""
     schedule = experiment.noise_schedule()
     times = torch.linspace(1, experiment.T, VARIANCE_TIMES).round().long().unique()
     measured = walks.variances(experiment.data(), schedule, times, DISC_WALKS, experiment.generator(8))
@@ -78,7 +78,7 @@ def arrivals_scene(experiment: Experiment, run: Trajectory) -> Scene:
 
 
 def noises_scene(experiment: Experiment, walks: Walks) -> Scene:
-    """All noise of the walks, and that of their last step: a dot at the tip of each, the arrow is their mean so far."""
+    """The total noise of the walks, and the noise of their last step: a dot per walk; the arrow is the mean so far."""
     place = torch.tensor([experiment.x, experiment.y])
     closed = given(experiment.data(), experiment.noise_schedule(), experiment.time, place)
     counts = torch.logspace(0, math.log10(len(walks.x)), WALK_FILM_FRAMES).round().long().unique()
@@ -109,8 +109,8 @@ def _scene(experiment: Experiment, *panels: Panel, **options: Any) -> Scene:
 
 
 def variance_chart(variance: Tensor, times: Tensor, measured: Tensor) -> go.Figure:
-    """The variance of both targets over t: as lines 1, and of the last step `variance` (T,); as points what was
-    `measured`, (K, 2), at `times` (K,)."""
+    """The variance of both targets over t. Lines: 1 for the total noise, `variance` (T,) for the last step's. Circles:
+    `measured` (K, 2) at `times` (K,)."""
     figure, T = go.Figure(), len(variance)
     lines = torch.stack([torch.ones(T), variance])
     for name, line, points, colour in zip(("total", "last-step"), lines, measured.T, PREDICTOR_COLOURS, strict=True):

@@ -66,7 +66,7 @@ def spread(x: Tensor, data: Tensor) -> float:
 
 
 def spreads(x: Tensor, data: Tensor) -> Tensor:
-    """(F,): the same of every frame of x (F, N, *shape)."""
+    """(F,): `spread` of every frame of x (F, N, *shape)."""
     return _std(x) / _std(data[None])
 
 
@@ -83,7 +83,7 @@ def coverage(x: Tensor, data: Tensor, cell: float = 0.4) -> float:
 
 
 def coverages(x: Tensor, data: Tensor, cell: float = 0.4) -> Tensor:
-    """(F,): the same of every frame of x (F, N, 2)."""
+    """(F,): `coverage` of every frame of x (F, N, 2)."""
     squares, counts = torch.unique(_square(data, cell), return_counts=True)
     squares = squares[counts * len(squares) >= 0.1 * len(data)]
     at = _square(x, cell)  # (F, N)

@@ -15,16 +15,16 @@ LEARNED = 1200  # of the 1,797 digits; the others are held out
 class Verdict(NamedTuple):
     """The judge's result for many images."""
 
-    share: float  # how sure it is of them, as a share of how sure it is of real digits
+    share: float  # its mean confidence in them, as a share of its mean confidence in real digits
     error: float  # standard error of the share: how much it would differ for as many other samples
     counts: tuple[int, ...]  # (10,): how many of them it takes for each digit
 
 
 class Judge:
-    """Extremely randomized trees (Geurts et al. 2006), 200 of them; their mean vote for the likeliest digit is how
-    sure they are. They see images as they are shown: 64 numbers, 0 ... 255.
+    """Extremely randomized trees (Geurts et al. 2006), 200 of them. Their confidence is their mean vote for the
+    likeliest digit. They see images as they are shown: 64 numbers, 0 ... 255.
 
-    accuracy: on held-out digits; usual: how sure it is of those, on average; floor: the share for pure noise.
+    accuracy: on held-out digits; usual: its mean confidence in those; floor: the share for pure noise.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Judge:
         self.floor = self.share(real, torch.randn(500, *real.shape, generator=torch.Generator().manual_seed(0)))
 
     def share(self, images: Images, x: Tensor) -> float:
-        """How sure it is of x (B, 1, 8, 8), in the scale of `images`, as a share of how sure it is of real digits."""
+        """Its mean confidence in x (B, 1, 8, 8), in the scale of `images`, as a share of that in real digits."""
         return self._sure(images, x) / self.usual
 
     def classes(self, images: Images, x: Tensor) -> Tensor:

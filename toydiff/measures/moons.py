@@ -14,8 +14,8 @@ PHASES, TILTS, RADII = 200, 7, 7  # sizes of the grid that is searched
 MOONS_AT_ONCE = 500  # moons drawn at once
 REAL = 300  # moons with which the floor is measured
 
-# The largest error of a phase. Near full moon the edge of the shadow moves by only (2 pi e)^2 / 2 of a radius for a
-# phase that differs by e, and the grid knows the radius to half a step; and half a step of phase.
+# The largest error of a phase: half a step of phase, and the error near full moon. There a phase error e moves the edge
+# of the shadow by only (2 pi e)^2 / 2 of a radius, and the grid knows the radius to half a step.
 PHASE_TOLERANCE = math.sqrt(2 * EITHER_WAY / (RADII - 1) / (RADIUS - EITHER_WAY)) / (2 * math.pi) + 0.5 / PHASES
 
 
@@ -45,7 +45,7 @@ class Moons:
         return self._phase[place], distance / math.sqrt(self._grid.shape[1])
 
 
-# of the way from half to full: where a phase is surely in the gap
+# share of the way from half to full on which a phase is surely in the gap
 WAXING = 1 - 2 * PHASE_TOLERANCE / (GAP_PHASES[1] - GAP_PHASES[0])
 
 
@@ -55,9 +55,9 @@ def in_gap(phase: Tensor) -> Tensor:
 
 
 def verdict(phase: Tensor, off: Tensor, faded: Tensor) -> Literal["passes", "fades", "jumps"]:
-    """What happens on the way from half to full, from the phases (K,) and the distances (K,) of its images, and the
-    distances of images that only fade: it leaves the moons for at least half as far as those; or half as many as on an
-    even way, or more, are in the gap; or it leaps over it."""
+    """What happens on the way from half to full, by the phases (K,) and distances (K,) of its images, and the distances
+    of images that only fade. "fades": its largest distance is more than half of theirs. "passes": more than half as
+    many phases are in the gap as on an even way. "jumps": all other ways."""
     if off.max() > faded.max() / 2:
         return "fades"
     return "passes" if in_gap(phase).double().mean() > WAXING / 2 else "jumps"

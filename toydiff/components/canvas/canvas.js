@@ -5,9 +5,9 @@ import { Picture } from "./picture.js";
 import { TOOLS } from "./tools.js";
 import { dressed } from "../theme.js";
 
-const PAUSE = 300; // ms without a new stroke, and Python gets the drawing
-const STEP = 0.03; // of an arrow key, and how many times as far it goes with the shift key
-const STRIDE = 5;
+const PAUSE = 300; // ms without a new stroke before Python gets the drawing
+const STEP = 0.03; // distance that an arrow key moves the tool; the picture is 2 wide
+const STRIDE = 5; // times as far with the shift key
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
 
 function create(shadow) {
@@ -22,14 +22,14 @@ function create(shadow) {
   let labels = {};
   let theme = null;
   let tell = () => {};
-  let told = ""; // what Python knows
+  let told = ""; // the drawing that Python has
   let timer = 0;
   let stroke = null; // { id, at, ahead, sprayed } from the press of a button to its release
-  let hovered = null; // where the mouse is
+  let hovered = null; // where the pointer is, or where the arrow keys moved the tool
   let request = 0;
   let before = null; // when the last picture was drawn, if time matters
 
-  // Python's data, at every run of the page. A drawing that is newer than Python's stays.
+  // Takes Python's data, at every run of the page. A drawing that is newer than Python's stays.
   function receive(data, setStateValue) {
     tell = setStateValue;
     labels = data.labels;
@@ -110,7 +110,7 @@ function create(shadow) {
   function leave(event) {
     if (stroke) return;
     hovered = null;
-    if (event.pointerType === "mouse") send(); // on the way to something else: it may be another page
+    if (event.pointerType === "mouse") send(); // now, because the next click may open another page
     ask();
   }
 
@@ -118,7 +118,7 @@ function create(shadow) {
   canvas.onkeydown = (event) => {
     const [x, y] = ARROWS[event.key] ?? [0, 0];
     if (event.ctrlKey || event.metaKey || event.altKey || !(x || y || event.key === " ")) return;
-    event.preventDefault(); // the page stays where it is
+    event.preventDefault(); // the page does not scroll
     const from = hovered ?? { x: 0, y: 0 };
     if (event.key === " ") {
       if (!stroke && !event.repeat) begin("keys", from);
@@ -141,15 +141,15 @@ function create(shadow) {
   canvas.onblur = () => {
     if (stroke?.id === "keys") end();
     hovered = null;
-    send(); // on the way to something else: it may be another page
+    send(); // now, because the next key may open another page
     ask();
   };
   canvas.onpointerdown = press;
   canvas.onpointermove = move;
   canvas.onpointerup = canvas.onpointercancel = canvas.onlostpointercapture = release;
   canvas.onpointerleave = leave;
-  canvas.oncontextmenu = (event) => event.preventDefault(); // a finger that rests is no question
-  // Nor is a quick stroke a flick: after one, browsers take the next tap as its end, and no button is pressed.
+  canvas.oncontextmenu = (event) => event.preventDefault(); // a long press opens no menu
+  // A quick stroke must not count as a flick: browsers would take the next tap as its end, and press no button.
   canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
 
   // ---------------------------------------------------------------- buttons and keys
@@ -174,14 +174,14 @@ function create(shadow) {
     event.preventDefault();
     act(event.shiftKey ? "redo" : "undo");
   };
-  // After a click with the mouse the keys go on: a button that has the focus would take the space bar.
+  // After a mouse click the section gets the focus: a button with the focus would take the space bar.
   root.onclick = (event) => {
     if (event.detail > 0 && event.target.closest("button")) root.focus({ preventScroll: true });
   };
 
-  // ---------------------------------------------------------------- what one sees
+  // ---------------------------------------------------------------- the display
 
-  // What does not change within a stroke.
+  // Shows the parts that do not change within a stroke.
   function show() {
     for (const button of buttons("tool")) button.setAttribute("aria-pressed", button.dataset.tool === state.tool);
     for (const button of buttons("size")) button.setAttribute("aria-pressed", button.dataset.size === `${state.size}`);
@@ -221,7 +221,7 @@ function create(shadow) {
   function destroy() {
     clearTimeout(timer);
     cancelAnimationFrame(request);
-    request = -1; // and nothing is drawn any more
+    request = -1; // so that ask() requests no drawing any more
     sizes.disconnect();
   }
 

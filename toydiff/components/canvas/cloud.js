@@ -4,10 +4,10 @@ const KEPT = 100; // steps that can be undone
 
 export class Cloud {
   constructor(most, unit) {
-    this.unit = unit; // whole numbers to one: what is drawn here is exactly what Python gets
+    this.unit = unit; // integers to one: Python gets exactly the points that are drawn here
     this.xy = new Int16Array(2 * most); // x of point i at 2 * i, and y right behind it
     this.count = 0;
-    this.revision = 0; // changes when points go: until then those that are on the picture can stay there
+    this.revision = 0; // changes when points are removed: until then the drawn ones can stay on the picture
     this.past = [];
     this.future = [];
   }
@@ -20,7 +20,7 @@ export class Cloud {
     return this.xy.slice(0, 2 * this.count);
   }
 
-  // What is off the picture, or too much, is left out.
+  // Leaves out points off the picture, and all points beyond the limit.
   add(x, y) {
     if (this.full || Math.abs(x) > 1 || Math.abs(y) > 1) return;
     this.xy[2 * this.count] = Math.round(x * this.unit);
@@ -28,7 +28,7 @@ export class Cloud {
     this.count++;
   }
 
-  // Everything nearer than `radius` to the line from a to b.
+  // Removes every point nearer than `radius` to the line from a to b.
   erase(a, b, radius) {
     const { xy, unit } = this;
     const [dx, dy] = [b.x - a.x, b.y - a.y];
@@ -56,7 +56,7 @@ export class Cloud {
     return this.past.length + this.future.length > 0;
   }
 
-  // One step, whatever happens in between.
+  // All changes from begin() to end() are undone as one step.
   begin() {
     this.before = { points: this.points, revision: this.revision };
   }
@@ -89,7 +89,7 @@ export class Cloud {
   }
 }
 
-// As Python reads and writes it: base64 of int16 pairs.
+// The format in which Python reads and writes drawings: base64 of int16 pairs.
 export function encoded(points) {
   return btoa(Array.from(new Uint8Array(points.buffer), (byte) => String.fromCharCode(byte)).join(""));
 }

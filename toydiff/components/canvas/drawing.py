@@ -1,4 +1,4 @@
-"""A drawing as text, as it travels in both directions: base64 of int16 pairs x, y, little-endian, UNIT to one."""
+"""A drawing as text, for both directions: base64 of int16 pairs x, y, little-endian, in steps of 1 / UNIT."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def quantised(points: np.ndarray, most: int) -> np.ndarray:
 
 
 def decoded(drawing: object, most: int) -> np.ndarray | None:
-    """What a browser says is drawn, int16 (N, 2). None if it is no drawing: any client can send anything."""
+    """The drawing that a browser sent, int16 (N, 2). None if it is none: any client can send anything."""
     if not isinstance(drawing, str) or len(drawing) > 6 * most:  # 4 bytes a point, of which base64 makes 5.4
         return None
     try:

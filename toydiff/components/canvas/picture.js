@@ -1,6 +1,6 @@
 // The picture: paper, grid and points on a layer that only grows during a stroke, and above it the tool's ring.
 
-const CELLS = 8; // of the grid, across
+const CELLS = 8; // cells of the grid, across
 const CHUNK = 500; // points in one path: long paths are slow
 
 export class Picture {
@@ -12,7 +12,7 @@ export class Picture {
     this.size = 0; // CSS pixels; 0: to be measured again
   }
 
-  // Of the page to that of the drawing: y points down there, and up here.
+  // From a place on the page, where y points down, to the drawing, where y points up.
   place({ clientX, clientY }) {
     const { left, top, width, height } = this.canvas.getBoundingClientRect();
     return { x: (2 * (clientX - left)) / width - 1, y: 1 - (2 * (clientY - top)) / height };
@@ -51,7 +51,7 @@ export class Picture {
     this.drawn = 0;
   }
 
-  // Those that are not there yet.
+  // Draws the points that are not on the layer yet.
   addPoints({ xy, unit, count }, theme) {
     const { pen, size } = this;
     const radius = Math.max(1.5, size / 190);

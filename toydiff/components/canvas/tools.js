@@ -1,9 +1,9 @@
-// What the tools do. A stroke knows where it is (`at`) and what its tool keeps in `ahead`. Lengths are those of the
-// picture, from -1 to 1; times are ms.
+// The tools. A stroke has its place (`at`) and a number of its tool (`ahead`): the distance to the brush's next point,
+// or the spray's points that are due. The picture reaches from -1 to 1; times are ms.
 
-const GAP = 0.007; // between two points of the brush
+const GAP = 0.007; // distance between two points of the brush
 const FLOW = 0.4; // points of the spray per ms
-const DAB = 8; // points of a mere click
+const DAB = 8; // points at the press of the button
 
 function scatter(cloud, x, y, radius) {
   const [angle, away] = [2 * Math.PI * Math.random(), radius * Math.sqrt(Math.random())];
@@ -26,7 +26,7 @@ function line(cloud, stroke, to, radius) {
   stroke.ahead = next - length;
 }
 
-// As many points as the time brings, anywhere between where the stroke was sprayed last and where it is.
+// FLOW points per ms, anywhere between the place that was sprayed last and the present one.
 function mist(cloud, stroke, ms, radius) {
   const { at, sprayed } = stroke;
   stroke.ahead += FLOW * ms;

@@ -1,1 +1,1 @@
-"""The player: the runs of a scene side by side on canvases, under one clock; and files that are made of them."""
+"""The player: the runs of a scene side by side on canvases, under one clock; and the files made from them."""

@@ -21,7 +21,7 @@ export function drawAnatomy(ctx, view, film, panel, now, moment, i) {
   if (view.size * LENS > SMALLEST_LENS) drawLens(ctx, view, film, panel, now, i, k, part);
 }
 
-// Step k of particle i: from where, to where the model pointed, to where it came with the noise.
+// Step k of particle i: its start, the mean that the model's step leads to, and its end after the noise.
 function stepOf(film, panel, i, k) {
   const B = film.particles;
   const read = (array, frame) => [array[2 * (frame * B + i)], array[2 * (frame * B + i) + 1]];
@@ -42,7 +42,7 @@ export function arrow(ctx, view, from, to, colour, width) {
   const [x0, y0, x1, y1] = [sx(view, from[0]), sy(view, from[1]), sx(view, to[0]), sy(view, to[1])];
   const length = Math.hypot(x1 - x0, y1 - y0);
   if (length < 0.5) return;
-  const head = Math.min(length * 0.6, 3.2 * width); // arrows have the size of what they stand for, heads too
+  const head = Math.min(length * 0.6, 3.2 * width); // a short arrow gets a small head: its length is that of the vector
   const [ux, uy] = [(x1 - x0) / length, (y1 - y0) / length];
   const [bx, by] = [x1 - head * ux, y1 - head * uy];
   ctx.strokeStyle = ctx.fillStyle = colour;
@@ -73,7 +73,7 @@ export function magnification(film) {
   return [40, 30, 20, 15, 10, 8, 6, 5, 4, 3, 2].find((times) => times <= fits) ?? 2;
 }
 
-// The particle that is shown if none was chosen: of the first ones, the one that the model moves most. null for images.
+// The particle that is shown if none was chosen: of the first 64, the one that the model moves most. null for images.
 export function protagonist(film) {
   const panel = film.panels.find(({ mean, shape }) => mean && !shape);
   let best = panel ? 0 : null;
@@ -125,7 +125,7 @@ function drawLens(ctx, view, film, panel, now, i, k, part) {
   ctx.textBaseline = "middle";
   ctx.textAlign = "right";
   ctx.fillStyle = theme.faint;
-  ctx.strokeStyle = theme.paper; // the arrows may pass behind the number
+  ctx.strokeStyle = theme.paper; // an outline, because arrows may pass behind the number
   ctx.lineWidth = 4;
   ctx.strokeText(`×${film.magnification}`, left + side - 8, top + font);
   ctx.fillText(`×${film.magnification}`, left + side - 8, top + font);
@@ -133,7 +133,7 @@ function drawLens(ctx, view, film, panel, now, i, k, part) {
   ctx.restore();
 }
 
-// The world around the particle, as the lens shows it.
+// The data, the particle and its steps, as the lens shows them.
 function drawMagnified(ctx, view, film, panel, now, i, k, part, { left, top, side }) {
   const { theme } = view;
   const step = stepOf(film, panel, i, k);
@@ -162,7 +162,7 @@ function drawMagnified(ctx, view, film, panel, now, i, k, part, { left, top, sid
   drawStep(ctx, inside, step, part, 3.6);
 }
 
-// What the arrows are, and how long, in the units of the data.
+// The names of the arrows, and their lengths in the units of the data.
 function drawLegend(ctx, { theme }, { labels }, { from, mean, end }, { left, side, font, y }) {
   const lines = [
     [labels.model, theme.model, apart(from, mean)],
@@ -180,7 +180,7 @@ function drawLegend(ctx, { theme }, { labels }, { from, mean, end }, { left, sid
   });
 }
 
-// The corner that the particle visits less.
+// Whether the lens goes into the left corner: in the lower half, the particle is more often on the right.
 function onTheLeft(film, panel, i) {
   let balance = 0;
   for (let k = 0; k < film.frames; k++) {

@@ -14,7 +14,7 @@ export class Clock {
   slow = false;
   held = 0;
 
-  // The frame on show: the last one reached while playing, the one asked for otherwise.
+  // The frame on show: while playing, the last one reached; otherwise the target.
   get frame() {
     return this.playing ? Math.floor(this.position + 1e-6) : this.target;
   }
@@ -38,13 +38,13 @@ export class Clock {
     this.playing = this.last > 0;
   }
 
-  // A step under way is finished, not cut.
+  // A step that has begun is finished first.
   pause() {
     this.playing = false;
     this.target = Math.ceil(this.position);
   }
 
-  // One frame on is shown as a movement, everything else as a jump. A second press before the end jumps there.
+  // One frame forward is shown as a movement, every other skip as a jump. A second press during it jumps to its end.
   skip(frames) {
     const goal = Math.min(this.last, Math.max(0, (this.playing ? Math.round(this.position) : this.target) + frames));
     this.playing = false;

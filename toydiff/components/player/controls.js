@@ -2,7 +2,7 @@
 
 import { clockText } from "./panels.js";
 
-const OFFERED = ["guess", "anatomy", "density"]; // where the film has them
+const OFFERED = ["guess", "anatomy", "density"]; // toggles that are hidden unless the film offers them
 
 export class Controls {
   constructor(root, act) {
@@ -19,13 +19,13 @@ export class Controls {
     this.kinds = root.querySelector(".kinds");
     this.kinds.onclick = ({ target }) => target.dataset.kind && act.kind(Number(target.dataset.kind));
     this.slider.oninput = () => act.seek(Number(this.slider.value));
-    // After a click with the mouse the keys are the player's again: else space would press that button once more.
+    // After a mouse click the player takes the focus back: else space would press that button once more.
     root.addEventListener("click", (event) => {
       if (event.detail > 0 && event.target.closest("button")) root.focus({ preventScroll: true });
     });
   }
 
-  // Texts and what there is to control: once per film.
+  // Sets the texts, and shows the controls that this film needs: once per film.
   fill(film) {
     const { labels } = film;
     for (const place of this.root.querySelectorAll("[data-say]")) place.textContent = labels[place.dataset.say];
@@ -67,7 +67,7 @@ export class Controls {
     if (element.tagName === "BUTTON") element.title = text;
   }
 
-  // What changes at a press.
+  // Shows the state of buttons and toggles: after every press.
   show({ clock, on, kind }) {
     this.root.dataset.playing = clock.playing;
     this.name(this.play, clock.playing ? this.labels.pause : this.labels.play);
@@ -80,14 +80,14 @@ export class Controls {
     for (const button of this.kinds.children) button.setAttribute("aria-pressed", Number(button.dataset.kind) === kind);
   }
 
-  // What changes while the film runs: the thumb at every drawing, ...
+  // Moves the thumb of the slider: at every drawing.
   move(clock) {
     const position = clock.playing ? clock.position : clock.target;
     this.slider.value = position;
     this.slider.style.setProperty("--done", clock.last ? position / clock.last : 0);
   }
 
-  // ... the texts at every new frame.
+  // Writes the texts: at every new frame.
   write(film, frame) {
     const text = clockText(film, film.ticks[frame]);
     this.now.textContent = text;

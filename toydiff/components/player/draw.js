@@ -6,9 +6,9 @@ import { drawImages } from "./images.js";
 import { drawLayers, drawOverlay, drawScale } from "./layers.js";
 
 export const TURN = 2 * Math.PI;
-export const CROWD = 600; // from so many particles on, points are smaller and plainer
+export const CROWD = 600; // with more particles than this, points are smaller and have no rim
 
-// Two coordinates of the data to the screen: y points up there, and down here.
+// From the data, where y points up, to the screen, where y points down.
 export const sx = (view, x) => view.size / 2 + x * view.scale;
 export const sy = (view, y) => view.size / 2 - y * view.scale;
 
@@ -82,7 +82,7 @@ function drawPoints(ctx, view, film, now, alpha) {
 
 const BUCKETS = 4; // steps of fading: one stroke for each bucket and hue, not for each line
 const MOST_TRAILS = 320;
-const INK = 0.16; // how much of the picture trails may cover, in strokes of full strength
+const INK = 0.16; // share of the picture that trails may cover, in strokes of full strength
 
 // The last frames of each particle, up to frame k. Long random hops would hide the points: the more line, the fainter.
 // The newest segment, from frame k - 1 to where particles are now, changes at every drawing; all the others only when
@@ -118,7 +118,7 @@ function drawOldTrails(ctx, view, film, x, k, alpha) {
   }
 }
 
-// All particles' lines from one frame to another, hue by hue; with `now`, the last point is there.
+// All particles' lines from one frame to another, hue by hue; with `now`, the lines end there.
 function strokeTrails(ctx, view, film, x, oldest, newest, now, alpha) {
   const B = film.particles;
   const thin = Math.ceil(B / MOST_TRAILS);
@@ -141,7 +141,7 @@ function strokeTrails(ctx, view, film, x, oldest, newest, now, alpha) {
   ctx.globalAlpha = 1;
 }
 
-// How strong trails may be to stay within their ink, from how far all particles travelled in the step to frame k.
+// The opacity at which trails stay within INK, from how far all particles moved in the step to frame k.
 function inkStrength(view, film, x, k) {
   const B = film.particles;
   let hops = 0;
@@ -151,7 +151,7 @@ function inkStrength(view, film, x, k) {
   return Math.min(0.6, Math.max(0.1, (INK * view.size ** 2) / (pixels || 1)));
 }
 
-// All the way of one particle, from x_T to here: older is fainter.
+// The whole path of one particle so far: older parts are fainter.
 function drawPath(ctx, view, film, panel, now, moment, i) {
   const { x } = panel;
   const B = film.particles;
@@ -198,7 +198,7 @@ function drawHero(ctx, view, film, now, i) {
 
 const MOST_GUESSES = 40;
 
-// Lines from x to the guess at x0, for some particles: for all of them one would see nothing.
+// Lines from x to the guess at x0, for about MOST_GUESSES particles: more lines would hide each other.
 function drawGuesses(ctx, view, film, panel, now, moment, hero) {
   const { particles: B } = film;
   const k = Math.ceil(moment.position);

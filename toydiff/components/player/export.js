@@ -1,14 +1,14 @@
-// What plays, as files to take home. They are made here, in the browser, by what draws the film: they show exactly what
-// is on the screen, and a whole class can make them at the same time, since the server has nothing to do with it.
+// The film as files to take home. The browser makes them with the code that draws the film: they show exactly what is
+// on the screen, and a whole class can make them at the same time without work for the server.
 
 import { Gif, Palette } from "./gif.js";
 import { filled } from "./inspector.js";
 import { figure } from "./layers.js";
 import { FilmSheet, StripSheet } from "./sheet.js";
 
-const FRAMES = 120; // of a GIF, at most
+const FRAMES = 120; // frames of a GIF, at most
 const [LENGTH, REST] = [600, 100]; // hundredths of a second: about how long a GIF plays, and how long its end is held
-const MOMENTS = 6; // of a strip
+const MOMENTS = 6; // moments in a strip
 const SAMPLES = 8; // pictures that the colours of a GIF are chosen from
 
 // At most `most` of the frames 0 ... count - 1, evenly spaced, the first and the last among them.
@@ -17,7 +17,7 @@ function spaced(count, most) {
   return [...Array(shown).keys()].map((i) => (shown > 1 ? Math.round((i * (count - 1)) / (shown - 1)) : 0));
 }
 
-// The film as a GIF that loops for ever and rests on its last picture. tell: the share that is done.
+// The film as a GIF that loops for ever and rests on its last picture. tell: is called with the share that is done.
 async function gifOf(shot, tell) {
   const sheet = new FilmSheet(shot);
   const frames = spaced(shot.film.frames, FRAMES);
@@ -44,12 +44,12 @@ async function stripOf(shot) {
 const MAKERS = { gif: gifOf, strip: stripOf };
 const SUFFIX = { gif: "gif", strip: "png" };
 
-// The buttons: each makes its file and hands it to the browser. `shoot` says what is shown.
+// The buttons: each makes its file and hands it to the browser. `shoot` returns what is shown.
 export class Exports {
   constructor(root, shoot) {
     Object.assign(this, { shoot, said: root.querySelector(".said"), making: new Set() });
     this.buttons = [...root.querySelectorAll("[data-export]")];
-    // the second click of a double click may come when the file is there already
+    // a double click makes one file, even if that is finished before the second click
     for (const button of this.buttons) button.onclick = ({ detail }) => detail > 1 || this.make(button);
   }
 
@@ -60,7 +60,7 @@ export class Exports {
 
   async make(button) {
     const kind = button.dataset.export;
-    if (this.making.has(kind)) return; // it is on its way
+    if (this.making.has(kind)) return; // it is being made
     this.making.add(kind);
     button.setAttribute("aria-busy", true);
     this.say("");
@@ -96,7 +96,7 @@ function save(file, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // a slow telephone may still be reading it
 }
 
-// Lets everything else that waits in this tab happen; also in a hidden tab, where timers sleep.
+// Lets the waiting events of this tab run. A message does it in a hidden tab too, where timers sleep.
 function breath() {
   return new Promise((done) => {
     const { port1, port2 } = new MessageChannel();

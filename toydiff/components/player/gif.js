@@ -1,7 +1,7 @@
-// A GIF while it grows (the GIF89a specification): of each picture only what changes is kept, in colours that are
-// chosen once. Pictures are ImageData, all of one size.
+// A GIF while it grows (the GIF89a specification): each picture keeps only the pixels that change, and all share one
+// palette. Pictures are ImageData, all of one size.
 
-const COLOURS = 255; // of 256: the last one is for pixels that stay what they were
+const COLOURS = 255; // of 256: the last index marks pixels that do not change
 const UNCHANGED = COLOURS;
 
 // The colours of a theme as they are, and those that are most like the pixels of some pictures.
@@ -9,8 +9,8 @@ export class Palette {
   constructor(theme, pictures) {
     const exact = [...theme.hues, ...Object.values(theme).filter((value) => typeof value === "string")].map(channels);
     this.colours = [...exact, ...chosen(pictures, COLOURS - exact.length)];
-    this.known = new Int16Array(1 << 18).fill(-1); // of each cell of colours, once one of them has been met
-    exact.forEach((colour, i) => (this.known[cellOf(colour, 0)] = i)); // whatever is met close to them
+    this.known = new Int16Array(1 << 18).fill(-1); // index of each cell of colours; -1: not met yet
+    exact.forEach((colour, i) => (this.known[cellOf(colour, 0)] = i)); // the theme's colours win their cells
   }
 
   // The nearest colour of each pixel, as bytes.
@@ -38,8 +38,8 @@ export class Palette {
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 const cellOf = (data, at) => ((data[at] >> 2) << 12) | ((data[at + 1] >> 2) << 6) | (data[at + 2] >> 2);
 
-// Median cut (Heckbert 1982): the box of colours that is widest, for how much there is in it, is cut in two until there
-// are enough. A colour weighs the root of how often it occurs: thin lines count beside large areas.
+// Median cut (Heckbert 1982): the box of colours with the largest width² · weight is cut in two until there are enough.
+// A colour weighs the root of how often it occurs, so that thin lines count beside large areas.
 function chosen(pictures, most) {
   const counts = new Uint32Array(1 << 18);
   for (const { data } of pictures) for (let at = 0; at < data.length; at += 4) counts[cellOf(data, at)]++;
@@ -51,7 +51,7 @@ function chosen(pictures, most) {
   const boxes = all.length ? [boxOf(all)] : [];
   while (boxes.length < most) {
     const widest = boxes.reduce((best, box) => (box.worth > best.worth ? box : best), { worth: 0 });
-    if (!widest.worth) break; // one colour in each of them
+    if (!widest.worth) break; // each box has one colour only
     boxes.splice(boxes.indexOf(widest), 1, ...halves(widest));
   }
   return boxes.map(({ cells, weight }) =>
@@ -86,7 +86,7 @@ export class Gif {
     this.parts = [bytes(screen), table, bytes(forever), bytes([0x21, 0xfe]), blocks(new TextEncoder().encode(comment))];
   }
 
-  // The next picture, as the indices of its colours; shown for so many hundredths of a second.
+  // The next picture, as the indices of its colours; it is shown for `hundredths` of a second.
   add(pixels, hundredths) {
     const { left, top, width, height } = this.changed(pixels);
     const change = new Uint8Array(width * height);
@@ -94,7 +94,7 @@ export class Gif {
       for (let at = (top + row) * this.width + left, end = at + width; at < end; at++, to++)
         change[to] = this.last && this.last[at] === pixels[at] ? UNCHANGED : pixels[at];
     }
-    const paint = 0x05; // over the picture before, with one colour for "unchanged"
+    const paint = 0x05; // over the picture before, with one colour for unchanged pixels
     const control = [0x21, 0xf9, 4, paint, ...short(hundredths), UNCHANGED, 0];
     const place = [0x2c, ...short(left), ...short(top), ...short(width), ...short(height), 0, 8];
     this.parts.push(bytes([...control, ...place]), blocks(lzw(change)));
@@ -138,8 +138,8 @@ function blocks(data) {
   return out;
 }
 
-// Lempel, Ziv and Welch: a code stands for a string of pixels that has been met; each new string is an old one and one
-// pixel more. Codes have 9 to 12 bits. When there are 4096, all is forgotten.
+// Lempel, Ziv and Welch: a code stands for a string of pixels that has occurred; each new string is an old one and one
+// pixel more. Codes have 9 to 12 bits. When all 4096 are used, the table starts anew.
 const [CLEAR, END, FULL] = [256, 257, 4096];
 let longer; // the code of a string with one pixel more; 0: not met yet
 

@@ -1,10 +1,10 @@
 // A panel of images on its canvas: a grid, the same in all panels with as many images of that shape. Lengths are pixels
 // of the screen, so that pixels of an image are sharp.
 
-const [CLOSE, FRAMED, WIDE] = [0.01, 0.025, 0.035]; // between images, as a part of the canvas: at least, at most
-const LOST = 0.75; // pixels of an image are all equally large, unless images would get smaller than this part
+const [CLOSE, FRAMED, WIDE] = [0.01, 0.025, 0.035]; // gap, as a share of the canvas: least, least with frames, most
+const LOST = 0.75; // image pixels get a whole size, unless images would shrink below this share of the possible size
 
-// As many columns as make images largest: for squares, the root of their number.
+// The grid, with the number of columns that makes images largest: for squares, the root of their number.
 function gridOf(view, film, { shape: [count, H, W] }) {
   const side = Math.round(view.size * view.ratio);
   const closest = Math.max(2, Math.round((film.framed ? FRAMED : CLOSE) * side));
@@ -53,7 +53,7 @@ export function drawImages(ctx, view, film, panel, now, moment, cache) {
   one(hero);
 }
 
-// The images as they are, one below the other, on a canvas of their own. Gray is three times the same.
+// The images in their own size, one below the other, on a separate canvas. A gray value serves all three colours.
 function onSheet(cache, [count, H, W, C], values) {
   if (cache.sheet?.width !== W || cache.sheet.height !== count * H) {
     cache.sheet = document.createElement("canvas");
@@ -72,7 +72,7 @@ function onSheet(cache, [count, H, W, C], values) {
   return cache.sheet;
 }
 
-// Whether image i is particle i: a panel that stands still may show others.
+// Whether image i is particle i: a still panel may show other images.
 const ofAll = (film, panel) => panel.shape[0] === film.particles;
 
 // The image at a place on the canvas (CSS pixels), or null.

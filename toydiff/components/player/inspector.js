@@ -1,5 +1,5 @@
-// Reads one arrow: its place, what it is in each panel, and how two of them differ. The line keeps its place under the
-// panels, and as many rows as its longest text may need.
+// Reads one arrow: its place, its value in each panel, and how two of them differ. The line under the panels always has
+// as many rows as its longest text may need.
 
 import { sx, sy, TURN } from "./draw.js";
 import { figure, standing } from "./layers.js";
@@ -25,7 +25,7 @@ export class Inspector {
     this.line.style.minHeight = `${this.line.offsetHeight}px`;
   }
 
-  // The arrows of a place at a whole frame, or a hint for who points at none.
+  // The arrows of a place at a whole frame; place null: a hint to point at one.
   show(film, kind, place, frame) {
     if (this.line.hidden) return;
     if (place === null) return this.put(film, [film.labels.hint]);
@@ -48,7 +48,7 @@ export class Inspector {
   }
 }
 
-// What is to be said of a place and the vectors there, [title, [x, y]] each.
+// The texts about a place and the vectors there, [title, [x, y]] each.
 function sentence(labels, [x, y], vectors) {
   const parts = [filled(labels.inspect, { x: figure(x), y: figure(y) })];
   for (const [panel, [u, v]] of vectors) parts.push(filled(labels.vector, { panel, x: figure(u), y: figure(v) }));
@@ -62,7 +62,7 @@ function sentence(labels, [x, y], vectors) {
 
 export const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
-// The place nearest to a point of the canvas, of those that have an arrow on it.
+// Of the places that have an arrow on the canvas, the one nearest to a point of it.
 export function nearestPlace(view, film, px, py) {
   const { places } = film.field;
   const away = (i) => Math.hypot(sx(view, places[2 * i]) - px, sy(view, places[2 * i + 1]) - py);

@@ -44,9 +44,9 @@ export function listenToKeys(root, isVisible, act) {
 
 function nothingHasFocus() {
   const focus = document.activeElement;
-  // After a click on the text, Streamlit's page has it: the part that scrolls.
+  // After a click on the text, the part of Streamlit's page that scrolls has the focus.
   const page = document.querySelector("[data-testid=stMain]");
-  // And after a click on a link, that link, which has no use for these keys.
+  // After a click on a link, the link has it, and has no use for these keys.
   return !focus || focus.tagName === "A" || [document.body, document.documentElement, page].includes(focus);
 }
 

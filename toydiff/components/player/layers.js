@@ -1,14 +1,14 @@
-// What lies under the particles: a heat map, contours of the density, arrows. The numbers are in data units, as they
-// come from Python; lengths on the screen are CSS pixels.
+// The layers under the particles: a heat map, contours of the density, arrows. Numbers are in data units, as they come
+// from Python; lengths on the screen are CSS pixels.
 
 import { arrow } from "./anatomy.js";
 import { disc, sx, sy } from "./draw.js";
 
 const LEVELS = [0.1, 0.3, 0.5, 0.7, 0.9]; // the shares of the mass that contours enclose
-const STRONGEST_HEAT = 0.85; // the grid and the data still show through
-const LONGEST = 1.6; // spacings: where arrows are cut
-const WEAKEST = 1 / 3; // spacings: the panel with the shortest arrows can still be seen
-const EQUAL = 0.8; // spacings: the length of arrows of equal length
+const STRONGEST_HEAT = 0.85; // opacity: the grid and the data still show through
+const LONGEST = 1.6; // spacings: longer arrows are drawn this long
+const WEAKEST = 1 / 3; // spacings: usual length, at least, of arrows in the panel with the shortest ones
+const EQUAL = 0.8; // spacings: the length of all arrows if they are shown equally long
 const RING = 11; // px: the radius of the ring around the arrow that is read
 const CLOSEST = 9; // px between arrows: where they would stand closer, rows and columns are left out
 
@@ -30,7 +30,7 @@ export function drawOverlay(ctx, view, film, panel, moment) {
   if (moment.picked) drawCross(ctx, view, moment.picked);
 }
 
-// With a ring at its place: an arrow may be too short to be seen.
+// An arrow with a ring at its place, because it may be too short to be seen.
 function outlined(ctx, view, { field }, vectors, i, reach, width, ring) {
   const from = [field.places[2 * i], field.places[2 * i + 1]];
   const to = [from[0] + reach * vectors[2 * i], from[1] + reach * vectors[2 * i + 1]];
@@ -65,8 +65,8 @@ function drawCross(ctx, view, [x, y]) {
   }
 }
 
-// The arrows of all panels at a position between frames, in the kind that is chosen: x · place + value · arrow.
-// Returns how far the arrows are drawn out: a function of the vectors and the number of one.
+// Sets the `vectors` of all panels at a position between frames, in the chosen kind: x · place + value · arrow.
+// Returns a function of a panel's vectors and an index: the factor by which that arrow is drawn out.
 export function aim(film, view, kind, equal, position) {
   const { places, kinds, spacing } = film.field;
   const { x, value } = kinds[kind] ?? kinds[0];
@@ -141,7 +141,7 @@ function drawField(ctx, view, film, { vectors }, reach) {
   ctx.globalAlpha = 1;
 }
 
-// A pixel per cell, in one colour of which there is more or less; the browser makes it large and smooth.
+// A pixel per cell, in one colour of varying opacity; the browser makes it large and smooth.
 function drawHeat(ctx, view, film, { heat }, position, cache) {
   const { m, values } = heat;
   const cells = m * m;
@@ -160,7 +160,7 @@ function drawHeat(ctx, view, film, { heat }, position, cache) {
       const cell = row * m + column;
       const start = values[from * cells + cell];
       const alpha = start + part * (values[k * cells + cell] - start);
-      picture.data.set([r, g, b, STRONGEST_HEAT * alpha], 4 * ((m - 1 - row) * m + column)); // y points up there
+      picture.data.set([r, g, b, STRONGEST_HEAT * alpha], 4 * ((m - 1 - row) * m + column)); // row 0 is the lowest y
     }
   }
   cache.heat.getContext("2d").putImageData(picture, 0, 0);
@@ -169,7 +169,7 @@ function drawHeat(ctx, view, film, { heat }, position, cache) {
   ctx.drawImage(cache.heat, 0, 0, view.size, view.size);
 }
 
-// What the strongest colour stands for, in the upper right corner.
+// The colour scale, from 0 to heatMax, in the upper right corner.
 export function drawScale(ctx, view, film) {
   const { size, theme } = view;
   const font = Math.round(Math.min(14, Math.max(9, 0.034 * size)));
@@ -239,7 +239,7 @@ function contour(view, { values, m }, frame, level) {
       if (b < level !== c < level) crossings.push([x(column + 1), y(row + (level - b) / (c - b))]);
       if (d < level !== c < level) crossings.push([x(column + (level - d) / (c - d)), y(row + 1)]);
       if (a < level !== d < level) crossings.push([x(column), y(row + (level - a) / (d - a))]);
-      // On a saddle all four sides are crossed: the middle says which two belong together.
+      // On a saddle all four sides are crossed: the mean of the corners decides which two belong together.
       if (crossings.length === 4 && a < level === (a + b + c + d) / 4 < level) crossings.push(crossings.shift());
       for (let i = 0; i < crossings.length; i += 2) {
         path.moveTo(...crossings[i]);
@@ -250,7 +250,7 @@ function contour(view, { values, m }, frame, level) {
   return path;
 }
 
-// Three digits, whatever the size.
+// Three digits; whole numbers from 1,000 to 100,000.
 export function figure(value) {
   const size = Math.abs(value);
   const text = size >= 1e5 ? value.toExponential(2) : size >= 1000 ? value.toFixed(0) : Number(value.toPrecision(3));

@@ -9,7 +9,7 @@ export class Marks {
   looked = -Infinity;
   timer = 0;
 
-  // again: is called when there were no charts yet. A film that stands still would not look for them by itself.
+  // again: is called later if there are no charts yet, because a film that stands still does not look for them.
   move(name, tick, colour, again) {
     if (!name) return this.clear();
     if (performance.now() - this.looked > LOOK_AGAIN) this.look(name);

@@ -1,4 +1,4 @@
-"""A scene as bytes: what travels from Python to the browser. Knows no Streamlit.
+"""A scene as bytes, as it travels from Python to the browser. Knows no Streamlit.
 
 Four bytes with the length of the header, the header as JSON, then the arrays, each on a multiple of four bytes. The
 header says where each one starts, and names layers only if there are some:
@@ -28,7 +28,7 @@ from toydiff.draw.style import THEMES
 PACKING_VERSION = 1
 PACKED_UNIT = 8000  # steps from the middle of the view to its edge
 ARROW_UNIT = 32767  # steps to the longest arrow of a frame
-# where everything further out ends up, and what is not a number: off the picture, and inside int16
+# places further out, and NaN, are moved here: off the picture, and inside int16
 FARTHEST_UNITS = 4 * PACKED_UNIT
 
 
@@ -93,7 +93,7 @@ def pack(
 
 
 def quantised(positions: Tensor, half_width: float) -> np.ndarray:
-    """Coordinates as int16, PACKED_UNIT to a half-width. What is not a number, or far out, is put at FARTHEST_UNITS."""
+    """Coordinates as int16, PACKED_UNIT to a half-width. NaN, and places further out, are put at FARTHEST_UNITS."""
     scaled = np.asarray(positions.detach(), dtype=np.float64) * (PACKED_UNIT / half_width)
     return (
         np.nan_to_num(scaled, nan=FARTHEST_UNITS, posinf=FARTHEST_UNITS, neginf=-FARTHEST_UNITS)
@@ -104,7 +104,7 @@ def quantised(positions: Tensor, half_width: float) -> np.ndarray:
 
 
 def _shape(panel: Panel, particles: int) -> dict[str, Any]:
-    """What the header says of a panel of images, (B, H, W, C). One that stands still has images of its own number."""
+    """The header's entry for a panel of images, (B, H, W, C). A still panel may have another number of images."""
     images = panel.images()
     assert images is not None
     count = particles if panel.still is None else len(panel.still)
@@ -113,7 +113,7 @@ def _shape(panel: Panel, particles: int) -> dict[str, Any]:
 
 
 def _layers(panel: Panel, frames: int, scene: Scene, body: _Body) -> dict[str, Any]:
-    """What the header says of a panel's layers."""
+    """The header's entries for a panel's layers."""
     layers: dict[str, Any] = {}
     if panel.arrows is not None and scene.places is not None:
         arrows = np.asarray(panel.arrows[:frames].detach(), dtype=np.float64)
@@ -129,7 +129,7 @@ def _layers(panel: Panel, frames: int, scene: Scene, body: _Body) -> dict[str, A
 
 
 def _field(scene: Scene, frames: int, body: _Body) -> dict[str, Any]:
-    """What the header says of the arrows and the heat of all panels."""
+    """The header's entries for the arrows and the heat of all panels together."""
     about: dict[str, Any] = {}
     if scene.places is not None:
         about["field"] = {
@@ -148,7 +148,7 @@ def _field(scene: Scene, frames: int, body: _Body) -> dict[str, Any]:
 
 
 def _cells(values: Tensor, most: float, body: _Body) -> dict[str, int]:
-    """Numbers between 0 and `most` on squares (K, m, m), as bytes. What is not a number counts as `most`."""
+    """Numbers between 0 and `most` on squares (K, m, m), as bytes. NaN counts as `most`."""
     share = np.nan_to_num(np.asarray(values.detach(), dtype=np.float64) / most, nan=1).clip(0, 1)
     return {"at": body.add((255 * share).round().astype(np.uint8)), "m": values.shape[-1]}
 

@@ -1,4 +1,4 @@
-// The cards: one for each panel, with its texts and its canvas. And where a click on one of them lands.
+// The cards: one for each panel, with its texts and its canvas. `nearest` finds the particle under a click.
 
 import { background, CROWD, sx, sy } from "./draw.js";
 
@@ -59,7 +59,7 @@ export class Panels {
     });
   }
 
-  // What all canvases share at the size they now have on the page; null while there is none.
+  // The view that all canvases share at their present size on the page; null while they have none.
   measure(film, theme) {
     const shown = this.cards.find(({ element }) => !element.hidden);
     const size = shown ? Math.floor(shown.canvas.getBoundingClientRect().width) : 0;
@@ -73,7 +73,7 @@ export class Panels {
     return view;
   }
 
-  // As many lines as the longest note of the film needs, from the start: nothing may jump while it plays.
+  // Reserves lines for the longest note of the film from the start, because nothing may jump while it plays.
   reserveNotes(film, note) {
     const style = getComputedStyle(note);
     const pen = (this.pen ??= document.createElement("canvas").getContext("2d"));
@@ -87,13 +87,13 @@ export class Panels {
     const text = clockText(film, film.ticks[frame]);
     film.panels.forEach(({ notes, still }, p) => {
       const card = this.cards[p];
-      card.clock.textContent = still ? "" : text; // it has no time
+      card.clock.textContent = still ? "" : text; // a still panel has no time
       card.note.textContent = notes[Math.min(frame, notes.length - 1)] ?? "";
     });
   }
 }
 
-// What canvases of one size share.
+// The view: everything that canvases of one size share.
 export function viewOf(film, theme, mono, size, ratio) {
   const crowd = film.particles > CROWD ? 0.75 : 1;
   const view = { size, ratio, theme, mono, scale: size / (2 * film.halfWidth) };

@@ -14,7 +14,7 @@ import { nearest, Panels, SMALL } from "./panels.js";
 import { blend, ease, place, readFilm, readHeader } from "./unpack.js";
 import { dressed } from "../theme.js";
 
-const ON_ITS_WAY = 5000; // ms that a file waits for a layer
+const ON_ITS_WAY = 5000; // ms that an export waits, at most, for a layer that was just switched on
 const GLIDE = 300; // ms that particles take from an old film's place to a new film's
 
 function create(shadow) {
@@ -65,7 +65,7 @@ function create(shadow) {
   const inspector = new Inspector(root);
   const exports = new Exports(root, shoot);
   panels.onEnlarge = act.enlarge;
-  panels.onTwice = (p) => film.options.pick || act.enlarge(p); // two picks are not a wish to see more
+  panels.onTwice = (p) => film.options.pick || act.enlarge(p); // two quick picks do not enlarge
   panels.onPoint = (p, x, y) => {
     if (view && film.field?.spacing && !film.panels[p].shape) read({ hovered: nearestPlace(view, film, x, y) });
   };
@@ -92,7 +92,7 @@ function create(shadow) {
     report();
   }
 
-  // A layer that is switched on for the first time has yet to be sent: the same film comes again, with it.
+  // Asks Python for the layers that are on but were never sent: it sends the same film again, with them.
   function fetchLayers() {
     const { density, panels, options } = film;
     const has = { guess: panels.some(({ x0 }) => x0), anatomy: panels.some(({ mean }) => mean), density };
@@ -103,7 +103,7 @@ function create(shadow) {
     tell("layers", [...wanted]);
   }
 
-  // Only to pages that ask: to all others it makes no difference.
+  // Tells Python what was chosen, only on pages that ask for it: the others do not use it.
   function report() {
     const { choose, pick } = film.options;
     if (choose || pick) tell("chosen", { followed: state.followed, picked: state.picked });
@@ -131,8 +131,8 @@ function create(shadow) {
     ask();
   }
 
-  // What is shown, for the files to take home: whatever is pressed later, they stay as they were asked for. A layer
-  // that was just switched on belongs to it, and may still be on its way.
+  // A copy of what is shown, for the files to take home: later presses do not change them. A layer that was just
+  // switched on belongs to it, so it waits for that.
   async function shoot() {
     for (let ms = 0; richer && ms < ON_ITS_WAY; ms += 50) await new Promise((done) => setTimeout(done, 50));
     const { enlarged, kind, followed, picked } = state;
@@ -141,7 +141,7 @@ function create(shadow) {
     return { film, theme, moment, enlarged, sans, mono };
   }
 
-  // Python's data, at every run of the page: mostly the film that is there already.
+  // Takes Python's data, at every run of the page: mostly the film that is here already.
   function receive(data, setStateValue) {
     tell = setStateValue;
     const packed = readHeader(data);
@@ -167,7 +167,7 @@ function create(shadow) {
     if (old?.particles !== film.particles) state.followed = film.options.follow;
     if (state.enlarged >= film.panels.length) state.enlarged = null;
     if (!old) Object.assign(state.on, film.options.show);
-    if (!asked) state.picked = null; // the film is no answer to a pick: the page went elsewhere
+    if (!asked) state.picked = null; // this film does not answer the pick, so its mark is outdated
     asked = false;
     if (old?.field?.count !== film.field?.count) state.pinned = state.hovered = null;
     if (state.kind >= (film.field?.kinds.length ?? 1)) state.kind = 0;
@@ -253,7 +253,7 @@ function create(shadow) {
     ask();
   });
   const sight = new IntersectionObserver((seen) => {
-    visible = seen.at(-1).isIntersecting; // the newest: where much happens at once, there are several
+    visible = seen.at(-1).isIntersecting; // the newest entry: there may be several at once
     before = null;
     ask();
   });
@@ -263,7 +263,7 @@ function create(shadow) {
 
   function destroy() {
     cancelAnimationFrame(request);
-    request = -1; // and nothing is drawn any more
+    request = -1; // so that ask() requests no drawing any more
     sizes.disconnect();
     sight.disconnect();
     deafen();

@@ -1,4 +1,4 @@
-// Pictures to take home, drawn by what draws the panels on the page. Lengths are points: a panel is SIDE of them wide.
+// Pictures to take home, drawn by the code of the page's panels. Lengths are points: a panel is SIDE of them wide.
 // `shot` is what is shown at the time of the request: { film, theme, moment, enlarged, sans, mono }.
 
 import { drawPanel } from "./draw.js";
@@ -7,11 +7,11 @@ import { clockText, viewOf } from "./panels.js";
 import { place } from "./unpack.js";
 
 const SIDE = 288;
-const [EDGE, SPACE] = [10, 8]; // the border, and between two panels. Three panels: 900
+const [EDGE, SPACE] = [10, 8]; // the border, and the gap between panels. Three panels are 900 wide
 const HEAD = 42; // the title and the formula above a panel
 const [TITLE, FORMULA, TICK, NOTE, STAMP] = [12.5, 10.5, 15, 10, 9.5]; // font sizes
 const SIZES = { 1: 432, 2: 360, 3: 288 }; // pixels per panel of a film, by the number of panels
-const [COLUMN, ABOVE, LARGE, SMALLER, SIGNED] = [220, 44, 20, 16, 17]; // of a strip: its titles, clocks, font sizes
+const [COLUMN, ABOVE, LARGE, SMALLER, SIGNED] = [220, 44, 20, 16, 17]; // of a strip: title width, clock height, fonts
 const LEADING = 1.35; // from one line to the next, in font sizes
 const CORNER = 9;
 
@@ -39,7 +39,7 @@ class Sheet {
     this.pen = document.createElement("canvas").getContext("2d"); // to measure texts with
   }
 
-  // An empty sheet, as large as that.
+  // Opens an empty sheet of this size.
   open(width, height) {
     this.width = width;
     this.ctx = paperOf(Math.round(width * this.unit), Math.round(height * this.unit));
@@ -51,7 +51,7 @@ class Sheet {
     this.ctx.fillRect(...[x, y, width, height].map((length) => length * this.unit));
   }
 
-  // The paper of a panel, with its upper left corner there.
+  // The paper of a panel, with its upper left corner at (x, y).
   card(x, y, height) {
     const { ctx, unit, theme } = this;
     ctx.beginPath();
@@ -88,7 +88,7 @@ class Sheet {
     lines.forEach((line, i) => ctx.fillText(line, x * unit, (y + i * LEADING * size) * unit));
   }
 
-  // The text in lines no wider than `room`, longer words in pieces; of too many, the last one ends in an ellipsis.
+  // The text in lines no wider than `room`; longer words are split. Beyond `most` lines, the last ends in an ellipsis.
   wrapped(text, room, size, { most = Infinity, ...font } = {}) {
     this.pen.font = this.font(size, font);
     const fits = (line) => this.pen.measureText(line).width <= room * this.unit;
@@ -110,7 +110,7 @@ class Sheet {
     return [...lines.slice(0, most - 1), `${beginning(rest, (line) => fits(`${line}…`))}…`];
   }
 
-  // How much room the longest of some texts takes.
+  // The height that the longest of some texts takes.
   tall(texts, room, size) {
     const lines = Math.max(0, ...[...new Set(texts)].map((text) => this.wrapped(text, room, size).length));
     return lines && lines * LEADING * size + 6;
@@ -122,14 +122,14 @@ class Sheet {
   }
 }
 
-// As much of a text as fits; one letter, at least.
+// The beginning of a text that fits: one letter, at least.
 function beginning(text, fits) {
   const letters = [...text];
   while (letters.length > 1 && !fits(letters.join(""))) letters.pop();
   return letters.join("");
 }
 
-// What plays, side by side, with everything that is written around it.
+// The film: its panels side by side, with all texts around them.
 export class FilmSheet extends Sheet {
   constructor(shot) {
     const panels = shot.film.panels.filter((_, p) => shot.enlarged === null || p === shot.enlarged);
@@ -137,7 +137,7 @@ export class FilmSheet extends Sheet {
     const width = 2 * EDGE + panels.length * (SIDE + SPACE) - SPACE;
     const notes = panels.flatMap((panel) => panel.notes);
     const below = Math.max(CORNER, this.tall(notes, SIDE - 18, NOTE));
-    this.floor = EDGE + HEAD + SIDE; // where the panels stand
+    this.floor = EDGE + HEAD + SIDE; // y of the panels' lower edge
     this.stamp = this.wrapped(this.film.stamp, width - 2 * EDGE, STAMP);
     this.open(width, this.floor + below + EDGE + this.tall([this.film.stamp], width - 2 * EDGE, STAMP));
     this.write(this.stamp, EDGE + 2, this.floor + below + 6 + STAMP, STAMP, { colour: this.theme.faint });
@@ -150,7 +150,7 @@ export class FilmSheet extends Sheet {
       const formula = this.wrapped(panel.formula, SIDE - 18, FORMULA, { most: 1 });
       this.write(formula, this.left(p) + 9, EDGE + 35, FORMULA, { colour: this.theme.faint });
     });
-    this.still = this.pixels(); // what does not move, once
+    this.still = this.pixels(); // the static parts, drawn once
   }
 
   clockRoom(tick) {
@@ -165,7 +165,7 @@ export class FilmSheet extends Sheet {
       const { panel } = this.cells[p];
       const x = this.left(p);
       this.paste(canvas, x, EDGE + HEAD);
-      const clock = panel.still ? "" : clockText(this.film, this.film.ticks[frame]); // it has no time
+      const clock = panel.still ? "" : clockText(this.film, this.film.ticks[frame]); // a still panel has no time
       this.write([clock], x + SIDE - 9, EDGE + 20, TICK, { weight: 700, family: this.mono, align: "right" });
       const note = panel.notes[Math.min(frame, panel.notes.length - 1)] ?? "";
       this.write(this.wrapped(note, SIDE - 18, NOTE), x + 9, this.floor + 3 + NOTE, NOTE, { colour: this.theme.faint });
@@ -205,7 +205,7 @@ export class StripSheet extends Sheet {
   }
 }
 
-// A canvas of so many pixels that is read again and again: its context.
+// The context of a new canvas of this size in pixels. It is set up to be read again and again.
 function paperOf(width, height) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [width, height];

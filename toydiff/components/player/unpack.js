@@ -36,7 +36,7 @@ export function readFilm({ header, body }) {
     return Float32Array.from(whole, (value, i) => value * units[Math.floor(i / size)]);
   }
 
-  // Without kinds there is one, which takes the arrows as they are.
+  // If Python names no kinds, there is one, which takes the arrows as they are.
   function kinds(given) {
     if (!given.length) return [{ x: new Float32Array(frames), value: new Float32Array(frames).fill(1) }];
     const numbers = (at) => new Float32Array(body, at, frames);
@@ -47,12 +47,12 @@ export function readFilm({ header, body }) {
     ...header,
     frames,
     last: Math.max(0, frames - 1),
-    // Particle i at frame k: x[2 * (k * particles + i)], and y right behind it; an image: as many bytes as it has.
+    // Particle i at frame k: x[2 * (k * particles + i)], and y right behind it. An image takes H * W * C bytes.
     panels: header.panels.map((panel) => ({
       ...panel,
       ...paths(panel),
       arrows: panel.arrows && arrows(panel.arrows),
-      vectors: panel.arrows && new Float32Array(2 * header.field.count), // what is shown of them now
+      vectors: panel.arrows && new Float32Array(2 * header.field.count), // the arrows that are shown now
       heat: panel.heat && { ...panel.heat, values: new Uint8Array(body, panel.heat.at, frames * panel.heat.m ** 2) },
     })),
     field: header.field && {
@@ -75,7 +75,7 @@ function group(hue) {
   return groups; // with holes for unused hues: forEach skips them
 }
 
-// Where the particles of a panel are at a position between frames, or what its images look like, written into `out`.
+// Writes into `out` the places of a panel's particles, or the pixels of its images, at a position between frames.
 // In two phases (step anatomy) they first take the model's step, to the mean, and then the noise kick.
 export function place(panel, position, twoPhase, guess, out) {
   const { size, still } = panel;

@@ -1,10 +1,10 @@
-// What a tab remembers of its session, until it is closed: loading the page again, or another server, leaves it alone.
+// The tab's memory of its session, in sessionStorage: it survives a reload and a change of server, not the tab.
 
 const PLACE = "toydiff-session";
 const PATIENCE = 500; // ms for another tab to say that it is there
 const QUIET = 400; // ms since something was pressed: Streamlit may lose a click when another request follows at once
 
-// One for all pages of the app that this document shows. The other tabs of this browser listen on the same channel.
+// One object for all pages of the app in this document. The other tabs of this browser listen on the same channel.
 const tab = (window.toydiffTab ??= created());
 
 function created() {
@@ -35,19 +35,19 @@ function remember() {
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const found = remembered();
-  const before = found?.before ?? found; // loaded again before it had an answer, the tab asks for the same one
+  const before = found?.before ?? found; // a tab that is reloaded before it has an answer asks for the same session
   const waits = typeof before?.key === "string" && before.key !== data.key && before.key !== data.answered;
   const here = () => tab.data.key === data.key && tab.page === parentElement;
-  const asks = waits && !here(); // once on each page of the app: an answer may be lost when it is turned
+  const asks = waits && !here(); // once on each page of the app, because a change of page may lose the answer
   Object.assign(tab, { data, page: parentElement, before: waits ? before : undefined });
   remember();
   if (!asks) return;
-  // A tab that was duplicated took the key along: then its first owner answers. A page that was left does not, even if
-  // the browser keeps it, and its connection, for the Back button.
+  // A duplicated tab has the key of another tab: that one answers, and keeps its session. A page that was left does not
+  // answer, even if the browser keeps it, and its connection, for the Back button.
   tab.others.delete(before.key);
   tab.channel.postMessage({ whose: before.key });
   function ask() {
-    if (!here()) return; // the tab that came after this one asks
+    if (!here()) return; // a newer page or session of this tab asks
     if (performance.now() - tab.pressed < QUIET) return void setTimeout(ask, QUIET);
     if (!tab.others.has(before.key)) return setTriggerValue("before", before);
     tab.before = undefined;
