@@ -198,6 +198,13 @@ def test_every_variable_is_one_that_somebody_reads():
     assert {name for path in DEPLOY.iterdir() for name in re.findall(r"TOYDIFF_\w+", path.read_text("utf-8"))} <= read
 
 
+@pytest.mark.parametrize("name", ["toydiff@.service", "toydiff-proxy.service"])
+def test_a_unit_is_started_again_however_often_it_ends(name):
+    about_units, _, about_services = (DEPLOY / name).read_text("utf-8").partition("[Service]")
+    assert "Restart=always" in about_services.splitlines()
+    assert "StartLimitIntervalSec=0" in about_units.splitlines()
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 def test_systemd_accepts_the_units(tmp_path):
     for name, unit in (("toydiff@.service", "toydiff@8501.service"), ("toydiff-proxy.service",) * 2):
