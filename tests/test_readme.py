@@ -27,7 +27,8 @@ def test_the_tree_names_every_folder_and_nothing_else():
     names = [line.split()[0].rstrip("/") for line in lines]
     rooms = [path.name for path in (ROOT / "toydiff").iterdir() if (path / "__init__.py").exists()]
     assert len(names) == len(set(names)) <= 20
-    assert set(names) >= {"pages", "lessons/en", "toydiff", *rooms, "docs", "deploy", "benchmarks", "tests", "app.py"}
+    others = "app.py", "pages", "lessons/en", "examples", "toydiff", "docs", "deploy", "benchmarks", "tests"
+    assert set(names) >= {*others, *rooms}
     for line, name in zip(lines, names, strict=True):
         assert ((ROOT / "toydiff" if line.startswith(" ") else ROOT) / name).exists()
     assert [name for name in names if name in ROOMS] == ROOMS  # in the order in which they may import each other
@@ -36,7 +37,7 @@ def test_the_tree_names_every_folder_and_nothing_else():
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "docs/how-it-runs.md"])
 def test_what_a_text_names_is_there(file):
     named = re.findall(
-        r"`((?:toydiff|pages|tests|lessons|benchmarks|docs)/[\w./-]*)`", (ROOT / file).read_text("utf-8")
+        r"`((?:toydiff|pages|tests|lessons|examples|benchmarks|docs)/[\w./-]*)`", (ROOT / file).read_text("utf-8")
     )
     assert named
     for path in named:

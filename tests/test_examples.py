@@ -1,0 +1,56 @@
+"""The script that is a whole DDPM: short, and right where it can be compared with the exact predictor."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from toydiff.diffusion import exact
+from toydiff.diffusion.schedules import SCHEDULES, Schedule
+from toydiff.measures.clouds import Ruler, spread
+
+SCRIPT = Path(__file__).parents[1] / "examples" / "ddpm_spiral.py"
+
+
+@pytest.fixture(scope="module")
+def ddpm() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
+
+
+@pytest.fixture
+def data(ddpm) -> torch.Tensor:
+    torch.manual_seed(0)
+    return ddpm.spiral()
+
+
+def test_it_is_short():
+    assert len(SCRIPT.read_text("utf-8").splitlines()) <= 80
+
+
+def test_its_schedule_is_that_of_the_paper(ddpm):
+    assert torch.allclose(ddpm.beta.double(), SCHEDULES["linear"](ddpm.T).beta)
+
+
+def test_its_data_has_mean_0_and_variance_1(data):
+    assert data.shape == (2000, 2)
+    assert torch.allclose(data.mean(0), torch.zeros(2), atol=1e-5)
+    assert data.std() == pytest.approx(1, abs=1e-5)
+
+
+def test_algorithm_2_with_the_exact_predictor_gives_the_data_and_without_noise_a_point(ddpm, data):
+    best = exact.cloud(data, Schedule(ddpm.beta))
+    assert Ruler(data, 2000).ratio(ddpm.sample(best, 2000)) < 2
+    assert spread(ddpm.sample(best, 2000, noise=0.0), data) < 0.05
+
+
+def test_algorithm_1_comes_near_to_the_exact_predictor(ddpm, data):
+    model, schedule = ddpm.Network(), Schedule(ddpm.beta)
+    ddpm.train(model, data, 400)
+    t = torch.randint(1, ddpm.T + 1, (2000,))
+    x = schedule.noised(data, torch.randn(2000, 2), t)
+    best = exact.cloud(data, schedule)(x, t)
+    with torch.no_grad():
+        error = (model(x, t) - best).square().mean()
+    assert error < 0.1 * best.square().mean()
