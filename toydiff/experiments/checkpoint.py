@@ -95,7 +95,8 @@ def pack(trainer: Trainer | None, experiment: PointTraining | ImageExperiment) -
     data = experiment.user_dataset
     header: dict[str, Any] = {
         "version": FILE_VERSION,
-        "kind": "points" if isinstance(experiment, PointTraining) else "images",
+        # a training on points is stored as the Experiment that shows it
+        "kind": next(name for name, kind in KINDS.items() if issubclass(kind, type(experiment))),
         "experiment": experiment.to_params(),
         "shape": trainer.data.shape[1:] if trainer else None,
         "step": trainer.step if trainer else None,

@@ -324,7 +324,7 @@ def prepare() -> None:
 @cache
 def _share_out() -> None:
     """From now on, give the app and its worker a processor each while a class trains."""
-    threading.Thread(target=_share, args=_workers(), name="places", daemon=True).start()
+    threading.Thread(target=_share, args=_workers(), name="cpu affinity", daemon=True).start()
 
 
 def _share(worker: WorkerProcess) -> None:
