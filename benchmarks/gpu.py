@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.table import Row, interleaved, machine, markdown, seconds, skipped
 from toydiff.data.images import Images, moon_phases
-from toydiff.diffusion.training import Trainer
+from toydiff.diffusion.trainer import Trainer
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.server.limits import limits
 from toydiff.server.trained_network import EvalSettings, judge

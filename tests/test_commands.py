@@ -15,7 +15,7 @@ from tests.waiting import wait_for
 from toydiff.cli import train_images
 from toydiff.cli.main import main
 from toydiff.data import images
-from toydiff.diffusion.training import Trainer
+from toydiff.diffusion.trainer import Trainer
 from toydiff.experiments import checkpoint
 from toydiff.experiments.image_experiment import ImageExperiment
 
@@ -79,12 +79,12 @@ def test_a_kill_changes_nothing(tmp_path):
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, capsys, monkeypatch, number, status):
     out, usual = tmp_path / "it.safetensors", signal.getsignal(number)
 
-    def interrupted(self, real=Trainer.draw):
+    def interrupted(self, *args, real=Trainer._guess):
         if self.step == 4:
             signal.raise_signal(number)  # in the middle of a step
-        return real(self)
+        return real(self, *args)
 
-    monkeypatch.setattr(Trainer, "draw", interrupted)
+    monkeypatch.setattr(Trainer, "_guess", interrupted)
     assert main([*TINY, "--steps", "100000", "--out", str(out)]) == status
     stopped = checkpoint.load(out).state["step"]
     assert stopped >= 5
@@ -102,7 +102,7 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("it went on")
 
-    monkeypatch.setattr(Trainer, "draw", interrupted)
+    monkeypatch.setattr(Trainer, "_guess", interrupted)
     assert main([*TINY, "--out", str(tmp_path / "it")]) == 130
 
 

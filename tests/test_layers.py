@@ -13,6 +13,7 @@ ROOMS = ["ui", "cli", "server", "components", "draw", "experiments", "measures",
 WITHOUT_PROSE = ["networks", "diffusion"]  # they need no lessons/: they can be handed to a student as they are
 SCREEN = ["streamlit"]
 PICTURES = ["plotly", "matplotlib"]
+TRAINING = ["toydiff.diffusion.training", "toydiff.diffusion.trainer", "torch.optim"]  # only toydiff/server trains
 ABOVE = ["pages", "app", "tests", "benchmarks", "toydiff.__main__"]
 
 
@@ -30,7 +31,13 @@ def banned_in(room: str) -> list[str]:
 
 FORBIDDEN = {f"toydiff/{room}/**/*.py": banned_in(room) for room in ROOMS} | {
     "toydiff/text.py": [*SCREEN, *PICTURES, *(f"toydiff.{room}" for room in ROOMS), *ABOVE],
-    "pages/*.py": ["toydiff.diffusion.training", "torch.optim", *PICTURES, *ABOVE],  # one seam, in toydiff/server
+    "pages/*.py": [
+        "toydiff.diffusion.training",
+        "toydiff.diffusion.trainer",
+        "torch.optim",
+        *PICTURES,
+        *ABOVE,
+    ],  # one seam, in toydiff/server
     "app.py": ["torch", *PICTURES, *ABOVE],
 }
 FILES = [

@@ -291,14 +291,14 @@ def test_a_lane_that_fails_leaves_all_at_the_same_step(place, monkeypatch):
     watched = Watched(order(*experiments))
     watched.advance(5)
     trainer = watched.job._nets[place].trainer
-    once = trainer._one_step
+    guess = trainer._guess
 
-    def fails():
+    def fails(x, t):
         if trainer.step == 8:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return once()
+        return guess(x, t)
 
-    monkeypatch.setattr(trainer, "_one_step", fails)
+    monkeypatch.setattr(trainer, "_guess", fails)
     watched.job.advance(10)
     with pytest.raises(torch.OutOfMemoryError):
         watched.job.work()

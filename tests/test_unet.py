@@ -7,7 +7,8 @@ from sklearn.datasets import load_digits
 from toydiff.data.points import standardized
 from toydiff.diffusion.samplers import reverse
 from toydiff.diffusion.schedules import SCHEDULES
-from toydiff.diffusion.training import Trainer
+from toydiff.diffusion.trainer import Trainer
+from toydiff.diffusion.training import draw_examples
 from toydiff.networks.registry import IMAGE_MODELS
 from toydiff.networks.unet import WIDTHS, Attention, UNet
 
@@ -177,13 +178,11 @@ def test_what_is_saved_is_what_is_loaded(name, tmp_path):
 def test_it_learns_eight_digits(name):
     digits = standardized(torch.from_numpy(load_digits().images[:8])[:, None])
     it = Trainer(IMAGE_MODELS[name](schedule), digits, schedule, batch=32, lr=4e-3)
-    x0, eps, t = Trainer(it.model, digits, schedule, batch=256, seed=1).draw()
+    x0, eps, t = draw_examples(digits, schedule, 256, torch.Generator().manual_seed(1))
     x = schedule.noised(x0, eps, t)
     before = (it.model(x, t) - eps).square().mean()
     it.advance(60)
-    assert (
-        it.model(x, t) - eps
-    ).square().mean() < 0.9 * before  # the U-Net gets to 0.4, the DiT, which begins more slowly, to 0.8
+    assert (it.model(x, t) - eps).square().mean() < 0.9 * before
     *_, end = reverse(it.predictor, schedule, numbers(3, 1, 8, 8), generator=torch.Generator().manual_seed(0))
     assert end.x.shape == (3, 1, 8, 8) and end.x.isfinite().all()
 

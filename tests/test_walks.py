@@ -6,7 +6,7 @@ import torch
 from toydiff.data.points import DATASETS
 from toydiff.diffusion import exact
 from toydiff.diffusion.schedules import SCHEDULES
-from toydiff.diffusion.training import last_step_variance
+from toydiff.diffusion.targets import last_step_variance
 from toydiff.diffusion.walks import DISC, TRIES, given, radius, variances, walks_through, whole_walks
 
 PLACE = torch.tensor([0.8, 0.5])

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
-from toydiff.diffusion.training import Trainer
+from toydiff.diffusion.trainer import Trainer
 from toydiff.experiments import checkpoint
 from toydiff.experiments.image_experiment import ImageExperiment, usual_device
 from toydiff.text import words

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from toydiff.diffusion.schedules import Schedule
-from toydiff.diffusion.training import last_step_variance
+from toydiff.diffusion.targets import last_step_variance
 from toydiff.diffusion.trajectory import Trajectory, chain
 
 DISC = 0.05  # radius of "the same place", as a share of sqrt(1 - alpha_bar_t): eps varies little within
@@ -22,7 +22,7 @@ class Walks(NamedTuple):
     x0: Tensor  # (n, *shape): where they came from
     x: Tensor  # (n, *shape): x_t, where they ended
     eps: Tensor  # (n, *shape): all their noise, in one (eq. 4)
-    last: Tensor  # (n, *shape): the noise of the last step alone, scaled like `training.last_step`
+    last: Tensor  # (n, *shape): the noise of the last step alone, scaled like `targets.last_step`
     tried: int  # so many were sent out
 
 
@@ -74,7 +74,7 @@ class Given(NamedTuple):
 
 def given(data: Tensor, schedule: Schedule, t: int, place: Tensor) -> Given:
     """In closed form, by Bayes over the data points that could have come to `place` (*shape), as in `exact.cloud`. What
-    the last step's noise has on top of eps is the same everywhere (`training.last_step`)."""
+    the last step's noise has on top of eps is the same everywhere (`targets.last_step`)."""
     eps = schedule.eps(place.double().expand(data.shape), data.double(), t).flatten(1)  # (N, D): of each data point
     weight = (-eps.square().sum(1) / 2).softmax(0)
     mean = weight @ eps

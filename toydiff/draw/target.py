@@ -14,7 +14,7 @@ from toydiff.diffusion import walks
 from toydiff.diffusion.bound import Normal, bound
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.samplers import SAMPLERS
-from toydiff.diffusion.training import last_step_variance
+from toydiff.diffusion.targets import last_step_variance
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.diffusion.walks import Walks, given
 from toydiff.draw.charts import BLUE, CHART_GRAY, ORANGE

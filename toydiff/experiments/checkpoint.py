@@ -24,7 +24,7 @@ from toydiff.data.images import MAX_IMAGES, Images
 from toydiff.data.points import MAX_POINTS, MIN_POINTS
 from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
-from toydiff.diffusion.training import Trainer
+from toydiff.diffusion.trainer import Trainer
 from toydiff.experiments.experiment import Experiment, PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment
 from toydiff.networks.image_model import MAX_SIDE

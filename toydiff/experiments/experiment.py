@@ -13,7 +13,8 @@ from toydiff.diffusion import exact
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.samplers import WAYS, SamplerSpec, reverse
 from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
-from toydiff.diffusion.training import TARGETS, Trainer
+from toydiff.diffusion.targets import TARGETS
+from toydiff.diffusion.trainer import Trainer
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.experiments.settings import Settings, number, one_of
 from toydiff.networks.mlp import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH

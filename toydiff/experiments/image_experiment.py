@@ -13,7 +13,7 @@ from toydiff.data.points import MIN_POINTS
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.samplers import WAYS, reverse
 from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
-from toydiff.diffusion.training import Trainer
+from toydiff.diffusion.trainer import Trainer
 from toydiff.diffusion.trajectory import Frame, Trajectory
 from toydiff.experiments.settings import Settings, number, one_of
 from toydiff.networks.registry import IMAGE_MODELS

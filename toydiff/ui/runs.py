@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 
 import streamlit as st
 from torch import Tensor
 
 from toydiff.diffusion.exact import Model
-from toydiff.diffusion.training import TARGETS, Trainer
 from toydiff.draw import scenes
 from toydiff.draw.fields import Truth, answers, field_scene, whole_truth
 from toydiff.draw.scene import Density, Scene
@@ -23,6 +23,7 @@ from toydiff.ui.rendering import cached_in_session, made, shared
 
 MAX_PLACES = 1_600_000  # positions of particles in a film, over all frames and panels: 24 bytes each
 NETWORKS = 2  # at most, beside the exact field
+BEST_LOSS_EXAMPLES = 4000  # on which the loss of the exact predictor is measured
 
 
 def check(seconds: float, places: int = 0, *, patience: int = 1, particles: int = 0) -> None:
@@ -97,10 +98,7 @@ def forward(experiment: Experiment) -> tuple[Scene, list[float], list[float]]:
 @lru_cache(maxsize=100)  # asked twice at every look at a training
 def best_loss(experiment: PointTraining) -> float:
     """The loss of the exact predictor on what training draws: no network gets under it for long."""
-    schedule = experiment.noise_schedule()
-    x0, eps, t = Trainer(experiment.model(), experiment.data(), schedule, batch=4000, seed=experiment.seed).draw()
-    target = TARGETS[experiment.target](eps, schedule, t, experiment.generator(4))
-    return (experiment.exact()(schedule.noised(x0, eps, t), t) - target).square().mean().item()
+    return replace(experiment, batch=BEST_LOSS_EXAMPLES).trainer().loss_of(experiment.exact()).item()
 
 
 def network(experiment: Experiment) -> tuple[Model, int] | None:
