@@ -45,7 +45,6 @@ def test_it_trains_as_it_stands(optimizer):
     losses = torch.stack(list(islice(steps, 300)))
     assert losses.shape == (300,) and not losses.requires_grad
     assert error(model) < 0.9 * before
-    assert losses[-100:].mean() < losses[:20].mean()
 
 
 def test_it_makes_a_step_only_when_asked():
