@@ -10,6 +10,7 @@ from toydiff.data.points import DATASETS
 from toydiff.diffusion.samplers import WAYS
 from toydiff.diffusion.schedules import SCHEDULES
 from toydiff.experiments.experiment import Experiment, PointTraining
+from toydiff.experiments.image_experiment import ImageExperiment
 
 DEFAULT = asdict(Experiment())
 each_field = pytest.mark.parametrize("name", DEFAULT)
@@ -48,7 +49,7 @@ def test_to_a_link_and_back(seed):
     some = dict(random.Random(seed).sample(sorted(params.items()), 5))
     if some.keys() & set(Experiment.limited()):  # what they may be depends on T
         some["T"] = params["T"]
-    back, problems = Experiment.from_params(some)
+    back, problems = Experiment.from_params(some | {"v": params["v"]})
     assert not problems
     assert back.to_params() == DEFAULT_PARAMS | some
 
@@ -72,11 +73,48 @@ def test_garbage_falls_back_to_the_default_and_is_listed(name, text):
 
 
 def test_all_garbage_at_once_and_unknown_names():
-    params = dict.fromkeys(DEFAULT, "?") | {"utm_source": "mail", "__class__": "x"}
+    params = dict.fromkeys(DEFAULT, "?") | {"v": "2", "utm_source": "mail", "__class__": "x"}
     experiment, problems = Experiment.from_params(params)
     assert experiment == Experiment()
     assert [p.name for p in problems] == list(DEFAULT)
     assert Experiment.from_params({}) == (Experiment(), [])
+
+
+OLD_DEFAULTS = {"schedule": "cosine", "target": "total"}  # of links that name no version, or the first
+
+
+@pytest.mark.parametrize("old", [{}, {"v": "1"}])
+@pytest.mark.parametrize("params", [{"dataset": "moons"}, {"T": "50", "seed": "3"}, {"target": "last-step"}])
+def test_an_old_link_keeps_the_old_defaults(old, params):
+    experiment, problems = Experiment.from_params(params | old)
+    assert problems == []
+    assert experiment.to_params() == DEFAULT_PARAMS | OLD_DEFAULTS | params
+    new, _ = Experiment.from_params(params | {"v": "2"})
+    assert new.to_params() == DEFAULT_PARAMS | params
+
+
+def test_an_old_link_falls_back_to_the_old_defaults():
+    experiment, problems = Experiment.from_params({"schedule": "steep"})
+    assert experiment.schedule == "cosine"
+    assert [(p.name, p.used) for p in problems] == [("schedule", "cosine")]
+
+
+@pytest.mark.parametrize("version", ["3", "0", "-1", "", "2.0", "two", "9" * 50])
+def test_a_link_of_an_unknown_version_says_so_and_has_the_defaults_of_today(version):
+    experiment, problems = Experiment.from_params({"dataset": "moons", "v": version})
+    assert experiment == Experiment(dataset="moons")
+    assert [(p.name, p.value, p.allowed, p.used) for p in problems] == [("v", version[:40], "1 … 2", 2)]
+
+
+def test_a_link_without_settings_has_the_defaults_of_today():
+    assert Experiment.from_params({"v": "1", "lang": "en"}) == (Experiment(), [])
+
+
+def test_what_a_short_link_leaves_out():
+    assert Experiment().changed_params() == {}
+    assert Experiment(dataset="moons", T=50).changed_params() == {"v": "2", "dataset": "moons", "T": "50"}
+    assert Experiment.from_params(Experiment(T=50).changed_params()) == (Experiment(T=50), [])
+    assert ImageExperiment(T=50).changed_params() == {"v": "1", "T": "50"}
 
 
 @pytest.mark.parametrize("name", ["points", "T", "seed", "steps", "particles"])

@@ -38,6 +38,7 @@ def test_a_training_on_points_says_what_it_said_and_goes_on():
         particles=64,
         predictor="network",
         trained=20,
+        target="total",
     )
     x, t = torch.tensor([[-1.0, 0], [0, 1.5], [1, -1.5], [0.2, 0.1]]), torch.tensor([1, 10, 30, 50])
     said = torch.tensor([[-0.0322, -0.3660], [0.0864, 0.0227], [1.0009, -1.5303], [0.2002, 0.0992]])
@@ -58,7 +59,7 @@ def test_a_lesson_on_somebodys_own_points_brings_them_along():
 
 def test_a_lesson_in_which_nothing_was_trained():
     found = opened("lesson")
-    assert found.experiment == Experiment(dataset="circles", T=10)
+    assert found.experiment == Experiment(dataset="circles", T=10, schedule="cosine", target="total")
     assert found.state is None
 
 
@@ -125,7 +126,8 @@ LINKS = {
 def test_a_link(link):
     found, problems = Experiment.from_params(dict(parse_qsl(link)))
     assert problems == []
-    assert asdict(found) == asdict(Experiment()) | LINKS[link]
+    before = {"schedule": "cosine", "target": "total"} if link else {}  # the defaults of their time
+    assert asdict(found) == asdict(Experiment()) | before | LINKS[link]
 
 
 def test_a_link_to_the_page_of_images():

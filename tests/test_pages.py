@@ -32,7 +32,7 @@ APP = Path(__file__).parent.parent / "app.py"
 LESSONS = [name for name in PAGES if name != "home"]
 SAYING = ("markdown", "success", "info", "warning", "error")
 FIELDS = [field.name for field in fields(Experiment)]
-FAST = {"points": "100", "particles": "16", "T": "10"}
+FAST = {"v": "2", "points": "100", "particles": "16", "T": "10"}
 NET = FAST | {"width": "8", "depth": "1", "batch": "16"}
 
 
@@ -196,7 +196,7 @@ def unusable(field: str, value: str) -> bool:
 @pytest.mark.parametrize("value", NONSENSE, ids=range(len(NONSENSE)))
 def test_nonsense_in_a_link_is_named_and_replaced(value):
     assert all(unusable(field, value) for field in FIELDS)
-    at = fine(open_page("forward", **dict.fromkeys(FIELDS, value)))
+    at = fine(open_page("forward", v="2", **dict.fromkeys(FIELDS, value)))
     assert experiment(at) == Experiment()
     assert len(at.warning) == len(FIELDS)
     for field, warning in zip(FIELDS, at.warning, strict=True):
@@ -220,7 +220,7 @@ def test_every_page_survives_a_wrong_link(lesson):
     "value", [lambda low, _: f"{low - 1:.0f}", lambda _, high: f"{high + 1:.0f}", lambda *_: "1e400", lambda *_: "-inf"]
 )
 def test_values_out_of_range_are_named_and_replaced(value):
-    at = fine(open_page("forward", **{field: value(*ends) for field, ends in Experiment.ranges().items()}))
+    at = fine(open_page("forward", v="2", **{field: value(*ends) for field, ends in Experiment.ranges().items()}))
     assert experiment(at) == Experiment()
     ranged = [field for field in FIELDS if field in Experiment.ranges()]
     for field, warning in zip(ranged, at.warning, strict=True):
@@ -581,7 +581,7 @@ def test_lesson_1_says_what_is_so(params, sections):
 
 @pytest.mark.parametrize(("T", "first"), [("100", "from 0.00063 to"), ("1000", "from 0.000041 to")])
 def test_the_first_step_is_never_none(T, first):
-    at = fine(open_page("forward", **FAST | {"T": T, "particles": "16"}))
+    at = fine(open_page("forward", **FAST | {"T": T, "particles": "16", "schedule": "cosine"}))
     assert any(first in markdown.value for markdown in at.markdown)
 
 

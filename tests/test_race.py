@@ -17,7 +17,7 @@ from toydiff.draw import charts
 from toydiff.experiments.experiment import Experiment
 from toydiff.server import live
 from toydiff.server.live import Race, Run
-from toydiff.server.snapshots import Failed, Snapshot, Trouble
+from toydiff.server.snapshots import Failed, Snapshot, Trouble, times
 from toydiff.text import words
 
 EXPLODES = replace(SMALL, lr=1e3, width=32, depth=2)
@@ -38,7 +38,10 @@ def same(lane: Snapshot, other: Snapshot) -> bool:
 
 
 OTHERS = [
-    replace(SMALL, **{field: name}) for field in ("network", "target") for name in Experiment.choices()[field][1:]
+    replace(SMALL, **{field: name})
+    for field in ("network", "target")
+    for name in Experiment.choices()[field]
+    if name != getattr(SMALL, field)
 ]
 
 
@@ -196,7 +199,7 @@ else:
 def opened(**params: object) -> AppTest:
     at = AppTest.from_string(SCRIPT, default_timeout=PATIENCE)
     settings = {"points": 100, "particles": 16, "T": 10, "width": 8, "depth": 1, "batch": 16} | params
-    at.query_params.update({name: str(value) for name, value in settings.items()})
+    at.query_params.update({"v": "2"} | {name: str(value) for name, value in settings.items()})
     return fine(at.run())
 
 
@@ -266,7 +269,7 @@ def test_one_step_is_one_step_of_both():
     now = race_of(at).snapshot()
     assert numbers(at, "train.step") == ["3"]
     assert numbers(at, "train.loss") == [f"{lane.losses.mean():.3g}" for lane in now.lanes]
-    assert numbers(at, "train.quality") == [f"{lane.evaluations[-1].ratio:.2f} ×" for lane in now.lanes]
+    assert numbers(at, "train.quality") == [f"{times(lane.evaluations[-1].ratio)} ×" for lane in now.lanes]
     assert numbers(at, "race.error") == [f"{lane.evaluations[-1].error:.3g}" for lane in now.lanes]
 
 

@@ -2,10 +2,11 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
-from toydiff.diffusion.schedules import SCHEDULES, Schedule, cosine
+from toydiff.diffusion.schedules import NOISE, SCHEDULES, Schedule, cosine, log_linear
 
 everyone = pytest.mark.parametrize("name", SCHEDULES)
 lengths = pytest.mark.parametrize("T", [10, 100, 1000])
@@ -31,7 +32,7 @@ def test_from_data_to_noise(name, T):
 @everyone
 def test_the_data_is_destroyed(name):
     for T in (100, 256, 1000):
-        assert SCHEDULES[name](T).alpha_bar[-1].sqrt() < 0.02
+        assert SCHEDULES[name](T).signal_left < (NOISE if name == "log-linear" else 0.02)
 
 
 @everyone
@@ -97,8 +98,14 @@ def test_cosine_is_that_of_diffusers(T):
     assert torch.allclose(cosine(T).beta[1:], oracle.clamp(max=0.9), atol=1e-6)
 
 
+@lengths
+def test_log_linear_is_a_geometric_sequence_of_noise_levels(T):
+    schedule = log_linear(T)
+    assert (schedule.noise / schedule.signal)[1:].numpy() == pytest.approx(np.geomspace(0.04, 25, T), rel=1e-9)
+
+
 def test_every_schedule_has_an_oracle():
-    assert set(SCHEDULES) == {*DIFFUSERS, "cosine"}
+    assert set(SCHEDULES) == {*DIFFUSERS, "cosine", "log-linear"}
 
 
 @everyone

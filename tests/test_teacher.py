@@ -24,7 +24,7 @@ from toydiff.ui.state import IMAGE
 
 APP = Path(__file__).parent.parent / "app.py"
 WORD = "open, sésame & co"
-FAST = {"points": "100", "particles": "16", "T": "10", "width": "8", "depth": "1", "batch": "16"}
+FAST = {"v": "2", "points": "100", "particles": "16", "T": "10", "width": "8", "depth": "1", "batch": "16"}
 SMALL = Experiment(points=100, particles=16, T=10, width=8, depth=1, batch=16)
 IMAGES = ImageExperiment(n=60, T=10, batch=4)
 
@@ -413,7 +413,7 @@ def test_a_link_leaves_out_what_is_usual():
     assert student_link.lesson_address("http://a.b", "train", Experiment(), ImageExperiment()) == "http://a.b/train"
     assert student_link.lesson_address("http://a.b", "home", Experiment(), ImageExperiment()) == "http://a.b/"
     link = student_link.lesson_address("http://a.b", "cost", Experiment(T=50), ImageExperiment(T=25))
-    assert link == "http://a.b/cost?T=50&image_T=25"
+    assert link == "http://a.b/cost?v=2&T=50&image_v=1&image_T=25"
 
 
 MASKS = (
@@ -576,7 +576,7 @@ def test_the_page_shows_the_way_in(room, monkeypatch):
     monkeypatch.setattr(student_link, "_in_the_network", lambda: "10.1.2.3")
     at = open_page("teacher", WORD, dataset="moons")
     assert words("teacher.only_here") in said(at)
-    assert shown_link(at).startswith("http://10.1.2.3:8501/train?dataset=moons&")
+    assert shown_link(at).startswith("http://10.1.2.3:8501/train?v=2&dataset=moons&")
     assert at.selectbox[0].options == [words(f"nav.{name}") for name in PAGES]
     at.selectbox[0].set_value("cost").run()
     assert urlsplit(shown_link(at)).path == "/cost"

@@ -315,12 +315,14 @@ def test_every_target_is_learnt():
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("strength", [1, 0.01])
 def test_a_network_that_answers_0_never_looks_like_an_explosion(name, T, strength):
-    """The variance of the last step's noise is at most t: with T <= 1000 a loss of 1e4 is not one of its batches."""
+    """The variance of the last step's noise is at most t where beta rises, and nowhere much more: with T <= 1000 a loss
+    of 1e4 is not one of its batches."""
     schedule = Experiment(schedule=name, T=T, strength=float(strength)).noise_schedule()
     t = torch.arange(1, T + 1)
     variance = last_step_variance(schedule, t)
     assert variance[0].item() == pytest.approx(1)
-    assert (variance <= t + 1e-6).all()
+    if (schedule.beta.diff() >= 0).all():
+        assert (variance <= t + 1e-6).all()
     assert variance.max() < EXPLODED / 20
     it = Trainer(Zero(), data, schedule, batch=16, target="last-step")
     it.advance(100)

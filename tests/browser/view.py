@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 TEACHER = "open-sesame"  # the teacher's word
-FAST = {"points": 300, "particles": 32, "T": 25}  # settings of a page that is quickly there
+FAST = {"v": 2, "points": 300, "particles": 32, "T": 25}  # settings of a page that is quickly there
 IMAGES = {"image_T": 10, "image_batch": 8, "image_n": 60}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from toydiff.data.points import DATASETS, MAX_POINTS, MIN_POINTS
 from toydiff.diffusion import exact
 from toydiff.diffusion.exact import Model
+from toydiff.diffusion.recipe import Recipe
 from toydiff.diffusion.samplers import WAYS, SamplerSpec, reverse
 from toydiff.diffusion.schedules import MAX_T, MIN_T, SCHEDULES, Schedule
 from toydiff.diffusion.targets import TARGETS
@@ -31,14 +33,16 @@ class PointTraining(Settings):
     """What a training on points depends on: equal for runs that share a network."""
 
     datasets, user_field, size_field = DATASETS, "dataset", "points"
+    version = 2
+    old_defaults = MappingProxyType({1: {"schedule": "cosine", "target": "total"}})
 
     dataset: str = one_of(DATASETS, "spiral")
     points: int = number(MIN_POINTS, MAX_POINTS, 2000)
-    schedule: str = one_of(SCHEDULES, "cosine")
+    schedule: str = one_of(SCHEDULES, "log-linear")
     T: int = number(MIN_T, MAX_T, 100)
     strength: float = number(0.01, 1.0, 1.0)  # multiplies every beta: below 1 the schedule leaves signal in x_T
     network: str = one_of(MODELS, "mlp")
-    target: str = one_of(TARGETS, "total")  # what the network is asked for
+    target: str = one_of(TARGETS, "stable")  # what the network is asked for
     width: int = number(MIN_WIDTH, MAX_WIDTH, 128)
     depth: int = number(MIN_DEPTH, MAX_DEPTH, 2)
     batch: int = number(2, 4096, 256)
@@ -69,7 +73,12 @@ class PointTraining(Settings):
             batch=self.batch,
             lr=self.lr,
             seed=self.seed,
+            recipe=self.recipe(),
         )
+
+    def recipe(self) -> Recipe:
+        """The speed-ups of this training. Stable targets need many different points in a batch: no pairs there."""
+        return Recipe(antithetic_noise=self.target != "stable")
 
     def exact(self) -> Model:
         """The optimal predictor for this data."""

@@ -7,10 +7,13 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
 from toydiff.data import user_data
 from toydiff.data.user_data import UserDataset
+
+VERSION = "v"  # the URL parameter that says which defaults a link was made with
 
 
 class Problem(NamedTuple):
@@ -40,6 +43,10 @@ class Settings:
     user_field: ClassVar[str]  # the field that names the data, and may also be the key of a user's data set
     size_field: ClassVar[str]  # the field that says how many points or images
     datasets: ClassVar[Mapping[str, Callable[..., Any]]]  # a user's data set is called in the same way: (n, seed)
+    version: ClassVar[int] = 1  # of the defaults
+    old_defaults: ClassVar[Mapping[int, Mapping[str, Any]]] = MappingProxyType(
+        {}
+    )  # of each version before, as they differ
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -97,25 +104,41 @@ class Settings:
         return f"{low} … {high}"
 
     def to_params(self) -> dict[str, str]:
-        """As URL parameters, or any other flat dict of strings."""
-        return {name: str(value) for name, value in asdict(self).items()}
+        """As URL parameters, or any other flat dict of strings, with the version of the defaults."""
+        return {VERSION: str(self.version)} | {name: str(value) for name, value in asdict(self).items()}
+
+    def changed_params(self) -> dict[str, str]:
+        """The same, only what differs from the defaults; nothing at all if nothing does."""
+        usual = type(self)().to_params()
+        changed = {name: value for name, value in self.to_params().items() if value != usual[name]}
+        return {VERSION: usual[VERSION]} | changed if changed else {}
 
     @classmethod
     def from_params(cls, params: Mapping[str, str]) -> tuple[Self, list[Problem]]:
-        """From such a dict. What cannot be used falls back to its default and is listed; unknown names are ignored."""
-        good: dict[str, Any] = {}
+        """From such a dict. What is missing has the default of the version that the dict names, or of the first one if
+        it names none but has settings. What cannot be used has that default too, and is listed; unknown names are
+        ignored."""
         problems = []
-        for one in fields(cls):
-            if one.name in params:
-                value = _parsed(params[one.name], type(one.default))
-                if cls._fits(one.name, value):
-                    good[one.name] = value
+        version = cls.version
+        if any(name in params for name in cls.__dataclass_fields__):
+            found = _parsed(params.get(VERSION, "1"), int)
+            if isinstance(found, int) and 1 <= found <= cls.version:
+                version = found
+            else:
+                problems.append(Problem(VERSION, params[VERSION][:40], f"1 … {cls.version}", cls.version))
+        good: dict[str, Any] = {one.name: one.default for one in fields(cls)} | dict(cls.old_defaults.get(version, {}))
+        usual = dict(good)
+        for name in good:
+            if name in params:
+                value = _parsed(params[name], type(usual[name]))
+                if cls._fits(name, value):
+                    good[name] = value
                 else:
-                    problems.append(Problem(one.name, params[one.name][:40], cls.allowed(one.name), one.default))
+                    problems.append(Problem(name, params[name][:40], cls.allowed(name), usual[name]))
         for name, limit in cls.limited().items():
-            most = good.get(limit, getattr(cls, limit))
-            if good.get(name, 0) > most:
-                problems.append(Problem(name, str(good.pop(name)), f"0 … {most}", getattr(cls, name)))
+            if good[name] > good[limit]:
+                problems.append(Problem(name, str(good[name]), f"0 … {good[limit]}", usual[name]))
+                good[name] = usual[name]
         return cls(**good), problems
 
     @classmethod

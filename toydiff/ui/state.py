@@ -78,10 +78,8 @@ def change_images(**fields: object) -> None:
 def write_address() -> None:
     """The address bar always holds all settings: copying it shares the picture. Those for images only where they are
     not the usual ones."""
-    usual = ImageExperiment().to_params()
-    images = st.session_state.setdefault("image_experiment", ImageExperiment()).to_params()
-    address = st.session_state.experiment.to_params()
-    address |= {IMAGE + name: value for name, value in images.items() if value != usual[name]}
+    images = st.session_state.setdefault("image_experiment", ImageExperiment()).changed_params()
+    address = st.session_state.experiment.to_params() | {IMAGE + name: value for name, value in images.items()}
     if st.query_params.to_dict() != address:
         st.query_params.from_dict(address)
     st.session_state.address = address

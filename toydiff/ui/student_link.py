@@ -43,8 +43,7 @@ def lesson_address(address: str, lesson: str, experiment: Experiment, image_expe
     can be read from far away."""
     params: dict[str, str] = {}
     for prefix, settings in (("", experiment), (state.IMAGE, image_experiment)):
-        usual = type(settings)().to_params()
-        params |= {prefix + name: value for name, value in settings.to_params().items() if value != usual[name]}
+        params |= {prefix + name: value for name, value in settings.changed_params().items()}
     page = "" if lesson == "home" else lesson
     return f"{address}/{page}" + (f"?{urlencode(params)}" if params else "")
 

@@ -3,8 +3,10 @@ the batch that x_t may have come from. The best possible network is the same, an
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.functional import scaled_dot_product_attention
 
 from toydiff.diffusion.schedules import Schedule
 from toydiff.diffusion.training import Examples
@@ -13,16 +15,17 @@ from toydiff.diffusion.training import Examples
 def stable_loss(guess: Tensor, x: Tensor, examples: Examples, *, schedule: Schedule) -> Tensor:
     """L_simple (eq. 14), averaged over the points of the batch that x_t may have come from.
 
-    By Bayes x_t came from point p with probability softmax(-|x_t - sqrt(a) p|^2 / (2 (1 - a))), as in `exact.bayes`.
-    The bias of a small batch vanishes as the batch grows.
+    By Bayes x_t came from point p with probability softmax(-|x_t - sqrt(a) p|^2 / (2 (1 - a))), as in `exact.bayes`:
+    softmax attention, as in `exact.cloud`. The bias of a small batch vanishes as the batch grows.
     """
     p = examples.x0.flatten(1)  # (B, D)
     signal, noise = (rate.flatten(1) for rate in schedule.rates(examples.t, x))  # (B, 1)
-    square = p.square().sum(1)  # (B,)
     # the square of the formula, expanded; |x_t|^2 is the same for all p, so it drops out
-    weight = (signal * (x.flatten(1) @ p.T - signal / 2 * square) / noise**2).softmax(1)  # (B, B)
-    mean = weight @ p  # (B, D), of x_0
-    variance = (weight @ square)[:, None] - mean.square().sum(1, keepdim=True)  # (B, 1), of x_0
-    eps = schedule.eps(x, mean.reshape(x.shape), examples.t)
+    keys = torch.cat([p, p.square().sum(1, keepdim=True)], 1)  # (B, D + 1)
+    query = torch.cat([signal * x.flatten(1), -signal.square() / 2], 1) / noise.square()
+    mean = scaled_dot_product_attention(query[None, None], keys[None, None], keys[None, None], scale=1.0)[0, 0]
+    x0, square = mean[:, :-1], mean[:, -1:]  # the means of x_0, (B, D), and of |x_0|^2, (B, 1)
+    eps = (x.flatten(1) - signal * x0) / noise  # its noise (B, D)
+    variance = (signal / noise).square() * (square - x0.square().sum(1, keepdim=True))  # of the noise, (B, 1)
     # the mean square of (noise - guess) is that of (mean noise - guess) plus the variance of the noise
-    return F.mse_loss(guess, eps) + ((signal / noise) ** 2 * variance).mean() / p.shape[1]
+    return F.mse_loss(guess.flatten(1), eps) + variance.mean() / p.shape[1]
