@@ -9,7 +9,10 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-LESSONS = Path(__file__).resolve().parent.parent / "lessons"
+PACKAGE = Path(__file__).resolve().parent
+# The folder of app.py, pages/ and lessons/: in the repository beside the package, of an installed package inside it.
+APP = PACKAGE / "app" if (PACKAGE / "app").is_dir() else PACKAGE.parent
+LESSONS = APP / "lessons"
 LANGUAGE = os.environ.get("TOYDIFF_LANGUAGE", "en")
 # What would be markup somewhere, and what looks like it, is none, and is in the fonts of films.
 ALIKE = str.maketrans(dict(zip("<>&`*[]$:|\\#~{}@\"'", [*"‹›+ˋ∗()¤∶¦∖♯∼()", "(at)", *"”’"], strict=True)))

@@ -1,37 +1,56 @@
-"""Films from a terminal: python -m toydiff gif --dataset spiral --sampler mean-only --out spiral.gif
-Training on images, see train_images.py: python -m toydiff train-images --data digits --out digits.safetensors"""
+"""The command `toydiff`, or `python -m toydiff`. The app from any folder: toydiff app
+Films: toydiff gif --dataset spiral --sampler mean-only --out spiral.gif
+Training on images, see train_images.py: toydiff train-images --data digits --out digits.safetensors"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from toydiff.cli.train_images import add_train_images, bar
+from toydiff.cli.train_images import add_train_images, bar, leave
 from toydiff.diffusion.samplers import WAYS
 from toydiff.experiments.experiment import Experiment
-from toydiff.text import words
+from toydiff.text import APP, words
 
 GIF_FIELDS = ("points", "schedule", "T", "strength", "steps", "particles", "seed", "width", "depth", "batch", "lr")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, 2 with a sentence about what to change, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, more = parser.parse_known_args(arguments)
+    options.more = more
+    if options.more and options.run is not _app:  # which hands them on
+        parser.error(words("cli.unknown", options=" ".join(options.more)))
     try:
-        if not options.out.parent.is_dir():
+        if "out" in options and not options.out.parent.is_dir():
             raise ValueError(words("cli.no_folder", folder=options.out.parent))
-        return options.run(options)
+        status: int = options.run(options)
+        return status
     except (ValueError, OSError) as error:
         if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one prints
             print(f"toydiff: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def run() -> None:
+    """The way in from a terminal."""
+    leave(main())
+
+
+def _app(options: argparse.Namespace) -> int:
+    """Streamlit, in this process, as if it had been called by `streamlit run`."""
+    sys.argv = ["streamlit", "run", str(APP / "app.py"), *options.more]
+    runpy.run_module("streamlit", run_name="__main__", alter_sys=True)
+    return 0
 
 
 def _gif(options: argparse.Namespace) -> int:
@@ -79,8 +98,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m toydiff", description=words("cli.about"))
+    parser = argparse.ArgumentParser("toydiff", description=words("cli.about"))
     commands = parser.add_subparsers(required=True, metavar="command")
+    app = commands.add_parser("app", help=words("cli.app"), description=words("cli.app_more"), usage="toydiff app ...")
+    app.set_defaults(run=_app)
     add_train_images(commands)
     gif = commands.add_parser(
         "gif",

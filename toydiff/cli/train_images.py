@@ -1,4 +1,4 @@
-"""Training on images from a terminal: python -m toydiff train-images --data digits --out digits.safetensors"""
+"""Training on images from a terminal: toydiff train-images --data digits --out digits.safetensors"""
 
 from __future__ import annotations
 
