@@ -61,6 +61,8 @@ def show(name: str, chart: charts.Chart) -> None:
 
 watch(now)
 page.say("train", "what")
+if run.experiment.target == "stable":
+    page.say("train", "stable")
 page.say("train", "loss", best=f"{best_loss(run.experiment):.2f}")
 page.say("train", "quality", samples=f"{MEASURED_SAMPLES:,}")
 page.say("train", "checkpoints")

@@ -1,5 +1,8 @@
 """The script that is a whole DDPM: short, and right where it can be compared with the exact predictor."""
 
+import ast
+import base64
+import json
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,3 +57,47 @@ def test_algorithm_1_comes_near_to_the_exact_predictor(ddpm, data):
     with torch.no_grad():
         error = (model(x, t) - best).square().mean()
     assert error < 0.1 * best.square().mean()
+
+
+# The notebook: the same with words between.
+
+
+def cells() -> list[str]:
+    notebook = json.loads(SCRIPT.with_suffix(".ipynb").read_text("utf-8"))
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def definitions(code: str) -> dict[str, str]:
+    """Functions, classes and numbers of a text of code, by name, without comments."""
+    found = {}
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = ast.unparse(node)
+        elif isinstance(node, ast.Assign):
+            found[ast.unparse(node.targets[0])] = ast.unparse(node.value)
+    return found
+
+
+def test_the_notebook_has_the_code_of_the_script():
+    theirs = definitions("\n".join(cells()))
+    assert definitions(SCRIPT.read_text("utf-8")).items() <= theirs.items()
+
+
+def test_the_notebook_runs(monkeypatch):
+    """From its first cell to its last, with a short training."""
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    names: dict[str, object] = {}
+    for code in cells():
+        exec(compile(code, "notebook", "exec"), names)
+        names["STEPS"] = 20
+    clouds = names["clouds"]
+    assert [x.shape for x in clouds.values()] == 3 * [(2000, 2)]
+    assert spread(clouds["without the noise"], clouds["data"]) < spread(clouds["DDPM"], clouds["data"])
+    names["plt"].close("all")
+
+
+def test_the_notebook_shows_what_came_out():
+    notebook = json.loads(SCRIPT.with_suffix(".ipynb").read_text("utf-8"))
+    pictures = [out["data"]["image/png"] for cell in notebook["cells"] for out in cell.get("outputs", ())]
+    assert len(pictures) == 2
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)

@@ -579,7 +579,12 @@ def test_lesson_1_says_what_is_so(params, sections):
     assert {name for name in told if says(at, "forward", name)} == sections
 
 
-@pytest.mark.parametrize(("T", "first"), [("100", "from 0.00063 to"), ("1000", "from 0.000041 to")])
+@pytest.mark.parametrize(("target", "told"), [("stable", True), ("total", False), ("last-step", False)])
+def test_lesson_2_says_what_is_added_to_the_paper(target, told):
+    assert says(fine(open_page("train", **NET, target=target)), "train", "stable") is told
+
+
+@pytest.mark.parametrize(("T", "first"), [("100", "β is 0.00063 in"), ("1000", "β is 0.000041 in")])
 def test_the_first_step_is_never_none(T, first):
     at = fine(open_page("forward", **FAST | {"T": T, "particles": "16", "schedule": "cosine"}))
     assert any(first in markdown.value for markdown in at.markdown)
