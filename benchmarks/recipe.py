@@ -36,6 +36,7 @@ class Switch(NamedTuple):
 
     target: str
     recipe: Recipe
+    features: int = Experiment.features
 
 
 OURS = Switch("stable", Recipe(antithetic_noise=False))
@@ -49,6 +50,8 @@ SWITCHES = {
         for name in (one.name for one in fields(Recipe))
         if name != "antithetic_noise"
     },
+    "with 32 Fourier features instead of 64": OURS._replace(features=32),
+    "without Fourier features": OURS._replace(features=0),
     "Algorithm 1 alone": Switch("total", PAPER),
 }
 
@@ -77,7 +80,7 @@ def trained(
     """The same of a network, after each number of steps."""
     torch.set_num_threads(1)
     trainer = Trainer(
-        experiment.model(),
+        replace(experiment, features=switch.features).model(),
         experiment.data(),
         experiment.noise_schedule(),
         batch=experiment.batch,

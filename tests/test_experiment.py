@@ -80,7 +80,11 @@ def test_all_garbage_at_once_and_unknown_names():
     assert Experiment.from_params({}) == (Experiment(), [])
 
 
-OLD_DEFAULTS = {"schedule": "cosine", "target": "total"}  # of links that name no version, or the first
+OLD_DEFAULTS = {
+    "schedule": "cosine",
+    "target": "total",
+    "features": "32",
+}  # of links that name no version, or the first
 
 
 @pytest.mark.parametrize("old", [{}, {"v": "1"}])

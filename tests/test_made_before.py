@@ -39,6 +39,7 @@ def test_a_training_on_points_says_what_it_said_and_goes_on():
         predictor="network",
         trained=20,
         target="total",
+        features=32,
     )
     x, t = torch.tensor([[-1.0, 0], [0, 1.5], [1, -1.5], [0.2, 0.1]]), torch.tensor([1, 10, 30, 50])
     said = torch.tensor([[-0.0322, -0.3660], [0.0864, 0.0227], [1.0009, -1.5303], [0.2002, 0.0992]])
@@ -59,7 +60,7 @@ def test_a_lesson_on_somebodys_own_points_brings_them_along():
 
 def test_a_lesson_in_which_nothing_was_trained():
     found = opened("lesson")
-    assert found.experiment == Experiment(dataset="circles", T=10, schedule="cosine", target="total")
+    assert found.experiment == Experiment(dataset="circles", T=10, schedule="cosine", target="total", features=32)
     assert found.state is None
 
 
@@ -126,7 +127,7 @@ LINKS = {
 def test_a_link(link):
     found, problems = Experiment.from_params(dict(parse_qsl(link)))
     assert problems == []
-    before = {"schedule": "cosine", "target": "total"} if link else {}  # the defaults of their time
+    before = {"schedule": "cosine", "target": "total", "features": 32} if link else {}  # the defaults of their time
     assert asdict(found) == asdict(Experiment()) | before | LINKS[link]
 
 

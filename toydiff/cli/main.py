@@ -18,7 +18,20 @@ from toydiff.diffusion.samplers import WAYS
 from toydiff.experiments.experiment import Experiment
 from toydiff.text import APP, words
 
-GIF_FIELDS = ("points", "schedule", "T", "strength", "steps", "particles", "seed", "width", "depth", "batch", "lr")
+GIF_FIELDS = (
+    "points",
+    "schedule",
+    "T",
+    "strength",
+    "steps",
+    "particles",
+    "seed",
+    "width",
+    "depth",
+    "features",
+    "batch",
+    "lr",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

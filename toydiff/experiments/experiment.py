@@ -19,7 +19,7 @@ from toydiff.diffusion.targets import TARGETS
 from toydiff.diffusion.trainer import Trainer
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.experiments.settings import Settings, number, one_of
-from toydiff.networks.mlp import MAX_DEPTH, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH
+from toydiff.networks.mlp import MAX_DEPTH, MAX_FEATURES, MAX_WIDTH, MIN_DEPTH, MIN_WIDTH
 from toydiff.networks.registry import MODELS
 
 PREDICTORS = ("exact", "network")
@@ -34,7 +34,7 @@ class PointTraining(Settings):
 
     datasets, user_field, size_field = DATASETS, "dataset", "points"
     version = 2
-    old_defaults = MappingProxyType({1: {"schedule": "cosine", "target": "total"}})
+    old_defaults = MappingProxyType({1: {"schedule": "cosine", "target": "total", "features": 32}})
 
     dataset: str = one_of(DATASETS, "spiral")
     points: int = number(MIN_POINTS, MAX_POINTS, 2000)
@@ -45,6 +45,7 @@ class PointTraining(Settings):
     target: str = one_of(TARGETS, "stable")  # what the network is asked for
     width: int = number(MIN_WIDTH, MAX_WIDTH, 128)
     depth: int = number(MIN_DEPTH, MAX_DEPTH, 2)
+    features: int = number(0, MAX_FEATURES, 64)  # Fourier features of the network
     batch: int = number(2, 4096, 256)
     lr: float = number(1e-6, 1e3, 4e-3)
     seed: int = number(0, 2**31 - 1, 0)
@@ -61,7 +62,7 @@ class PointTraining(Settings):
     def model(self) -> nn.Module:
         """The untrained network."""
         make = MODELS[self.network]
-        return make(self.noise_schedule(), width=self.width, depth=self.depth, seed=self.seed)
+        return make(self.noise_schedule(), width=self.width, depth=self.depth, features=self.features, seed=self.seed)
 
     def trainer(self) -> Trainer:
         """A training of this network on this data, at step 0."""

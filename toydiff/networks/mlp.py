@@ -13,6 +13,7 @@ from toydiff.networks.time_embedding import time_embedding
 FREQUENCY = 1.5  # of the Fourier features, in radians per data width
 MIN_WIDTH, MAX_WIDTH = 4, 512
 MIN_DEPTH, MAX_DEPTH = 1, 8
+MAX_FEATURES = 256
 
 
 class MLP(nn.Module):
@@ -30,7 +31,7 @@ class MLP(nn.Module):
         dim: int = 2,
         width: int = 128,
         depth: int = 2,
-        features: int = 32,
+        features: int = 64,  # random directions in x; 0: none
         time: bool = True,  # False: the network is not told t
         seed: int = 0,
     ) -> None:
@@ -39,6 +40,8 @@ class MLP(nn.Module):
             raise ValueError(f"width must be between {MIN_WIDTH} and {MAX_WIDTH}, not {width}")
         if not MIN_DEPTH <= depth <= MAX_DEPTH:
             raise ValueError(f"depth must be between {MIN_DEPTH} and {MAX_DEPTH}, not {depth}")
+        if not 0 <= features <= MAX_FEATURES:
+            raise ValueError(f"features must be between 0 and {MAX_FEATURES}, not {features}")
         self.schedule, self.time = schedule, time
         generator = torch.Generator().manual_seed(seed)
         self.projection: Tensor

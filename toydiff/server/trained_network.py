@@ -25,6 +25,7 @@ from toydiff.server.limits import limits
 
 BITE = 2e8  # examples times weights between two looks at the clock: about 25 ms
 STRIDE = 10  # training steps between two looks at the clock, at most
+OF_THE_NETWORK = ("network", "target", "width", "depth", "features", "batch", "lr")  # settings
 UNTRAINED = 64  # evaluations of untrained networks that are kept: a class opens the same page at once
 
 
@@ -168,9 +169,7 @@ def _probe(experiment: PointTraining, n: int) -> Probe:
 def _task(experiment: PointTraining) -> PointTraining:
     """The experiment with the usual network: equal for all experiments with the same data and schedule."""
     usual = PointTraining()
-    return replace(
-        experiment, **{name: getattr(usual, name) for name in ("network", "target", "width", "depth", "batch", "lr")}
-    )
+    return replace(experiment, **{name: getattr(usual, name) for name in OF_THE_NETWORK})
 
 
 @lru_cache(maxsize=1)
