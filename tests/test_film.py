@@ -12,7 +12,7 @@ from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw import film
 from toydiff.draw.gif import Movie
 from toydiff.draw.scene import Panel, Scene
-from toydiff.draw.style import MONO, SIDE, THEMES
+from toydiff.draw.style import LOOK, THEMES
 
 STAMP = "moons · cosine, T = 7 · seed 0 · ᾱ, β̃ and $x_t$ · " + 4 * "a long story about the network, " + "the end"
 
@@ -61,7 +61,7 @@ def test_asked_for_frames_come_in_that_order():
 @pytest.mark.parametrize("size", [144, 288, 576])
 def test_panels_of_any_size(size):
     (picture,) = film.images(make(panels=1), size=size, frames=[0])
-    assert picture.width == size / SIDE * (SIDE + 2 * film.BORDER)
+    assert picture.width == size / LOOK.side * (LOOK.side + 2 * LOOK.edge)
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -71,10 +71,10 @@ def test_particles_have_a_trail_once_they_have_moved(theme):
         panel.trajectory.x[4:] = panel.trajectory.x[4]  # from here on they rest
     first, moving, rest = film.images(scene, theme=theme, frames=[0, 4, 7])
     assert has(first, THEMES[theme].paper) > has(moving, THEMES[theme].paper) + 1000
-    long_ago = make(frames=8 + film.TRAIL_FRAMES)
+    long_ago = make(frames=8 + LOOK.trail_most)
     for panel in long_ago.panels:
         panel.trajectory.x[4:] = panel.trajectory.x[4]
-    (without,) = film.images(long_ago, theme=theme, frames=[7 + film.TRAIL_FRAMES])
+    (without,) = film.images(long_ago, theme=theme, frames=[7 + LOOK.trail_most])
     assert has(without, THEMES[theme].paper) > has(rest, THEMES[theme].paper) + 1000
 
 
@@ -138,14 +138,14 @@ def test_the_stamp_is_never_cut_off():
     """However narrow the picture and however long its words: every letter of the stamp is in the lines."""
     text = "https://example.org/?" + 80 * "seed=0&" + " and more"
     for size in (144, 288, 500):
-        sheet = film._Sheet(SIDE, 100, size, THEMES["light"])
-        for font in (film.STAMP, film.NOTE, 16):
-            lines = film._wrapped(text, font, SIDE).splitlines()
+        sheet = film._Sheet(LOOK.side, 100, size, THEMES["light"])
+        for font in (LOOK.stamp, LOOK.note, 16):
+            lines = film._wrapped(text, font, LOOK.side).splitlines()
             assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-            widths = [sheet.write(0, 0, line, font, family=MONO).get_window_extent().width for line in lines]
+            widths = [sheet.write(0, 0, line, font).get_window_extent().width for line in lines]
             assert max(widths) <= size
     short, long = (next(film.images(make(panels=1, stamp=stamp))) for stamp in ("", text))
-    assert long.height > short.height + 12 * film.STAMP
+    assert long.height > short.height + 12 * LOOK.stamp
 
 
 @pytest.mark.filterwarnings("error")
@@ -174,3 +174,10 @@ def test_a_class_can_export_at_once():
     alone = film.gif(film.images(scene))
     with ThreadPoolExecutor(4) as pool:
         assert all(data == alone for data in pool.map(lambda _: film.gif(film.images(scene)), range(8)))
+
+
+@pytest.mark.parametrize(("panels", "width"), [(1, 432), (2, 360), (3, 288)])
+def test_a_panel_is_as_wide_as_in_the_browsers_film(panels, width):
+    (picture,) = film.images(make(panels=panels), frames=[0])
+    points = 2 * LOOK.edge + panels * (LOOK.side + LOOK.gap) - LOOK.gap
+    assert picture.width == pytest.approx(points * width / LOOK.side, abs=1)

@@ -19,12 +19,12 @@ from toydiff.components.player.packing import pack
 from toydiff.data.images import Images
 from toydiff.diffusion.trajectory import Trajectory
 from toydiff.draw.scene import Density, Panel, Scene
-from toydiff.draw.style import THEMES
+from toydiff.draw.style import LOOK, THEMES
 from toydiff.text import words
 
 pytestmark = pytest.mark.browser
 
-EDGE, SPACE, HEAD, SIDE = 10, 8, 42, 288  # of sheet.js
+EDGE, SPACE, HEAD, SIDE = LOOK.edge, LOOK.gap, LOOK.head, LOOK.side
 TOGGLES = ("trails", "guess", "anatomy", "density", "equal", "particles")
 BENCH = """
 const raw = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgba_array
 from PIL import Image
 
-from toydiff.draw.style import THEMES, Theme
+from toydiff.draw.style import LOOK, THEMES, Theme
 
 BLENDS = 6  # shades of each of the 19 colours of a theme, from full strength towards paper
 PALETTE_COLOURS = 128
@@ -36,7 +36,7 @@ class Movie:
         self._frames[-1].putpalette(self._palette.colors.astype(np.uint8).tobytes())
         self._last = pixels
 
-    def saved(self, seconds: float = 6.0, hold: float = 1.0) -> bytes:
+    def saved(self, seconds: float = LOOK.seconds, hold: float = LOOK.hold) -> bytes:
         """The file. ValueError without a picture."""
         if self._palette is None:
             raise ValueError("a film needs at least one picture")

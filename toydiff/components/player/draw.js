@@ -6,7 +6,6 @@ import { drawImages } from "./images.js";
 import { drawLayers, drawOverlay, drawScale } from "./layers.js";
 
 export const TURN = 2 * Math.PI;
-export const CROWD = 600; // with more particles than this, points are smaller and have no rim
 
 // From the data, where y points up, to the screen, where y points down.
 export const sx = (view, x) => view.size / 2 + x * view.scale;
@@ -30,7 +29,7 @@ export function background(view, film) {
 
   ctx.fillStyle = theme.ghost;
   ctx.beginPath();
-  for (let i = 0; i < film.ghost.length; i += 2) disc(ctx, view, film.ghost[i], film.ghost[i + 1], view.radius * 0.55);
+  for (let i = 0; i < film.ghost.length; i += 2) disc(ctx, view, film.ghost[i], film.ghost[i + 1], view.radius * film.look.ghost);
   ctx.fill();
   return layer;
 }
@@ -74,15 +73,11 @@ function drawPoints(ctx, view, film, now, alpha) {
     ctx.fillStyle = view.theme.hues[hue];
     ctx.beginPath();
     for (const i of group) disc(ctx, view, now[2 * i], now[2 * i + 1], view.radius);
-    if (film.particles <= CROWD) ctx.stroke(); // a rim of paper: points stay apart, and stand out from the trails
+    if (film.particles <= film.look.crowd) ctx.stroke(); // a rim of paper: points stay apart, and stand out from the trails
     ctx.fill();
   });
   ctx.globalAlpha = 1;
 }
-
-const BUCKETS = 4; // steps of fading: one stroke for each bucket and hue, not for each line
-const MOST_TRAILS = 320;
-const INK = 0.16; // share of the picture that trails may cover, in strokes of full strength
 
 // The last frames of each particle, up to frame k. Long random hops would hide the points: the more line, the fainter.
 // The newest segment, from frame k - 1 to where particles are now, changes at every drawing; all the others only when
@@ -107,21 +102,24 @@ function trailLayer(cache, view) {
   return ctx;
 }
 
-const trailLength = (film, k) => Math.min(k, Math.round(Math.min(32, Math.max(4, 0.16 * film.frames))));
+function trailLength({ look, frames }, k) {
+  return Math.min(k, Math.round(Math.min(look.trail_most, Math.max(look.trail_least, look.trail * frames))));
+}
 
 function drawOldTrails(ctx, view, film, x, k, alpha) {
   const length = trailLength(film, k);
-  for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {
-    const newest = Math.min(k - 1, k - Math.floor((bucket * length) / BUCKETS));
-    const oldest = k - Math.floor(((bucket + 1) * length) / BUCKETS);
-    if (oldest < newest) strokeTrails(ctx, view, film, x, oldest, newest, null, alpha * (1 - bucket / BUCKETS) ** 1.2);
+  const { fades, fading } = film.look; // one stroke for each step of fading and hue, not for each line
+  for (let fade = fades - 1; fade >= 0; fade--) {
+    const newest = Math.min(k - 1, k - Math.floor((fade * length) / fades));
+    const oldest = k - Math.floor(((fade + 1) * length) / fades);
+    if (oldest < newest) strokeTrails(ctx, view, film, x, oldest, newest, null, alpha * (1 - fade / fades) ** fading);
   }
 }
 
 // All particles' lines from one frame to another, hue by hue; with `now`, the lines end there.
 function strokeTrails(ctx, view, film, x, oldest, newest, now, alpha) {
   const B = film.particles;
-  const thin = Math.ceil(B / MOST_TRAILS);
+  const thin = Math.ceil(B / film.look.trails);
   ctx.globalAlpha = Math.min(0.9, alpha * view.ratio);
   ctx.lineWidth = 1 / view.ratio; // one pixel of the screen: many times faster to draw than anything wider
   film.byHue.forEach((group, hue) => {
@@ -141,14 +139,14 @@ function strokeTrails(ctx, view, film, x, oldest, newest, now, alpha) {
   ctx.globalAlpha = 1;
 }
 
-// The opacity at which trails stay within INK, from how far all particles moved in the step to frame k.
+// The opacity at which trails stay within the share that they may cover, from how far all particles moved in the step to frame k.
 function inkStrength(view, film, x, k) {
   const B = film.particles;
   let hops = 0;
   for (let at = 2 * k * B; k > 0 && at < 2 * (k + 1) * B; at += 2)
     hops += Math.hypot(x[at] - x[at - 2 * B], x[at + 1] - x[at + 1 - 2 * B]);
-  const pixels = (hops * view.scale * trailLength(film, k)) / Math.ceil(B / MOST_TRAILS);
-  return Math.min(0.6, Math.max(0.1, (INK * view.size ** 2) / (pixels || 1)));
+  const pixels = (hops * view.scale * trailLength(film, k)) / Math.ceil(B / film.look.trails);
+  return Math.min(0.6, Math.max(0.1, (film.look.ink * view.size ** 2) / (pixels || 1)));
 }
 
 // The whole path of one particle so far: older parts are fainter.

@@ -6,8 +6,6 @@ import { filled } from "./inspector.js";
 import { figure } from "./layers.js";
 import { FilmSheet, StripSheet } from "./sheet.js";
 
-const FRAMES = 120; // frames of a GIF, at most
-const [LENGTH, REST] = [600, 100]; // hundredths of a second: about how long a GIF plays, and how long its end is held
 const MOMENTS = 6; // moments in a strip
 const SAMPLES = 8; // pictures that the colours of a GIF are chosen from
 
@@ -20,13 +18,14 @@ function spaced(count, most) {
 // The film as a GIF that loops for ever and rests on its last picture. tell: is called with the share that is done.
 async function gifOf(shot, tell) {
   const sheet = new FilmSheet(shot);
-  const frames = spaced(shot.film.frames, FRAMES);
+  const { look } = shot.film;
+  const frames = spaced(shot.film.frames, look.frames);
   const palette = new Palette(shot.theme, spaced(frames.length, SAMPLES).map((n) => sheet.picture(frames[n])));
   const { width, height } = sheet.ctx.canvas;
   const gif = new Gif(width, height, palette.colours, shot.film.stamp);
-  const pace = Math.min(40, Math.max(2, Math.round(LENGTH / frames.length))); // browsers do not go faster than 2
+  const pace = Math.min(40, Math.max(2, Math.round((100 * look.seconds) / frames.length))); // browsers do not go faster than 2
   for (const [n, frame] of frames.entries()) {
-    gif.add(palette.indices(sheet.picture(frame)), pace + (n === frames.length - 1 ? REST : 0));
+    gif.add(palette.indices(sheet.picture(frame)), pace + (n === frames.length - 1 ? 100 * look.hold : 0));
     tell((n + 1) / frames.length);
     await breath();
   }

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from toydiff.draw.scene import Panel, Scene
-from toydiff.draw.style import THEMES
+from toydiff.draw.style import LOOK, THEMES
 
 PACKING_VERSION = 1
 PACKED_UNIT = 8000  # steps from the middle of the view to its edge
@@ -77,6 +77,7 @@ def pack(
             }
             for panel in scene.panels
         ],
+        "look": LOOK._asdict(),
         "themes": {name: theme._asdict() for name, theme in THEMES.items()},
         "labels": dict(labels or {}),
         "options": options,

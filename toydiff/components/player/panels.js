@@ -1,6 +1,6 @@
 // The cards: one for each panel, with its texts and its canvas. `nearest` finds the particle under a click.
 
-import { background, CROWD, sx, sy } from "./draw.js";
+import { background, sx, sy } from "./draw.js";
 
 const TOUCH = 18; // px around a particle that count as the particle
 export const SMALL = 190; // px: in smaller canvases a tap enlarges instead of choosing a particle
@@ -95,9 +95,10 @@ export class Panels {
 
 // The view: everything that canvases of one size share.
 export function viewOf(film, theme, mono, size, ratio) {
-  const crowd = film.particles > CROWD ? 0.75 : 1;
+  const { look } = film;
+  const crowd = film.particles > look.crowd ? look.crowded : 1;
   const view = { size, ratio, theme, mono, scale: size / (2 * film.halfWidth) };
-  view.radius = crowd * Math.min(5, Math.max(1.7, size / 115));
+  view.radius = crowd * Math.min(5, Math.max(1.7, (size / look.side) * look.dot));
   view.layer = background(view, film);
   return view;
 }

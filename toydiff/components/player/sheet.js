@@ -1,4 +1,4 @@
-// Pictures to take home, drawn by the code of the page's panels. Lengths are points: a panel is SIDE of them wide.
+// Pictures to take home, drawn by the code of the page's panels. Lengths are points: a panel is `look.side` of them wide.
 // `shot` is what is shown at the time of the request: { film, theme, moment, enlarged, sans, mono }.
 
 import { drawPanel } from "./draw.js";
@@ -6,14 +6,7 @@ import { aim } from "./layers.js";
 import { clockText, viewOf } from "./panels.js";
 import { place } from "./unpack.js";
 
-const SIDE = 288;
-const [EDGE, SPACE] = [10, 8]; // the border, and the gap between panels. Three panels are 900 wide
-const HEAD = 42; // the title and the formula above a panel
-const [TITLE, FORMULA, TICK, NOTE, STAMP] = [12.5, 10.5, 15, 10, 9.5]; // font sizes
-const SIZES = { 1: 432, 2: 360, 3: 288 }; // pixels per panel of a film, by the number of panels
 const [COLUMN, ABOVE, LARGE, SMALLER, SIGNED] = [220, 44, 20, 16, 17]; // of a strip: title width, clock height, fonts
-const LEADING = 1.35; // from one line to the next, in font sizes
-const CORNER = 9;
 
 // One panel on a canvas of its own, at any frame.
 class Cell {
@@ -33,7 +26,7 @@ class Cell {
 class Sheet {
   constructor(shot, panels, size) {
     const { film, theme, mono } = shot;
-    Object.assign(this, { ...shot, size, unit: size / SIDE });
+    Object.assign(this, { ...shot, size, look: film.look, unit: size / film.look.side });
     this.view = viewOf(film, theme, mono, size, 1);
     this.cells = panels.map((panel) => new Cell(shot, panel, this.view));
     this.pen = document.createElement("canvas").getContext("2d"); // to measure texts with
@@ -53,9 +46,9 @@ class Sheet {
 
   // The paper of a panel, with its upper left corner at (x, y).
   card(x, y, height) {
-    const { ctx, unit, theme } = this;
+    const { ctx, unit, theme, look } = this;
     ctx.beginPath();
-    ctx.roundRect(x * unit, y * unit, SIDE * unit, height * unit, CORNER * unit);
+    ctx.roundRect(x * unit, y * unit, look.side * unit, height * unit, look.corner * unit);
     ctx.fillStyle = theme.paper;
     ctx.strokeStyle = theme.axis;
     ctx.lineWidth = unit;
@@ -80,12 +73,12 @@ class Sheet {
 
   // Lines of text, the first one's baseline at (x, y).
   write(lines, x, y, size, { colour = this.theme.ink, align = "left", ...font } = {}) {
-    const { ctx, unit } = this;
+    const { ctx, unit, look } = this;
     ctx.font = this.font(size, font);
     ctx.fillStyle = colour;
     ctx.textAlign = align;
     ctx.textBaseline = "alphabetic";
-    lines.forEach((line, i) => ctx.fillText(line, x * unit, (y + i * LEADING * size) * unit));
+    lines.forEach((line, i) => ctx.fillText(line, x * unit, (y + i * look.leading * size) * unit));
   }
 
   // The text in lines no wider than `room`; longer words are split. Beyond `most` lines, the last ends in an ellipsis.
@@ -113,7 +106,7 @@ class Sheet {
   // The height that the longest of some texts takes.
   tall(texts, room, size) {
     const lines = Math.max(0, ...[...new Set(texts)].map((text) => this.wrapped(text, room, size).length));
-    return lines && lines * LEADING * size + 6;
+    return lines && lines * this.look.leading * size + 6;
   }
 
   pixels() {
@@ -133,42 +126,48 @@ function beginning(text, fits) {
 export class FilmSheet extends Sheet {
   constructor(shot) {
     const panels = shot.film.panels.filter((_, p) => shot.enlarged === null || p === shot.enlarged);
-    super(shot, panels, SIZES[panels.length] ?? SIDE);
-    const width = 2 * EDGE + panels.length * (SIDE + SPACE) - SPACE;
+    const { look } = shot.film;
+    super(shot, panels, look.pixels[panels.length - 1] ?? look.side);
+    const width = 2 * look.edge + panels.length * (look.side + look.gap) - look.gap;
     const notes = panels.flatMap((panel) => panel.notes);
-    const below = Math.max(CORNER, this.tall(notes, SIDE - 18, NOTE));
-    this.floor = EDGE + HEAD + SIDE; // y of the panels' lower edge
-    this.stamp = this.wrapped(this.film.stamp, width - 2 * EDGE, STAMP);
-    this.open(width, this.floor + below + EDGE + this.tall([this.film.stamp], width - 2 * EDGE, STAMP));
-    this.write(this.stamp, EDGE + 2, this.floor + below + 6 + STAMP, STAMP, { colour: this.theme.faint });
-    this.left = (p) => EDGE + p * (SIDE + SPACE);
+    const below = Math.max(look.corner, this.tall(notes, look.side - 18, look.note));
+    this.floor = look.edge + look.head + look.side; // y of the panels' lower edge
+    const room = width - 2 * look.edge;
+    this.stamp = this.wrapped(this.film.stamp, room, look.stamp);
+    this.open(width, this.floor + below + look.edge + this.tall([this.film.stamp], room, look.stamp));
+    const baseline = this.floor + below + 6 + look.stamp;
+    this.write(this.stamp, look.edge + 2, baseline, look.stamp, { colour: this.theme.faint });
+    this.left = (p) => look.edge + p * (look.side + look.gap);
     panels.forEach((panel, p) => {
-      this.card(this.left(p), EDGE, HEAD + SIDE + below);
+      this.card(this.left(p), look.edge, look.head + look.side + below);
       const clock = Math.max(...this.film.ticks.map((tick) => this.clockRoom(tick)));
-      const title = this.wrapped(panel.title, SIDE - 27 - clock, TITLE, { most: 1, weight: 700 });
-      this.write(title, this.left(p) + 9, EDGE + 19, TITLE, { weight: 700 });
-      const formula = this.wrapped(panel.formula, SIDE - 18, FORMULA, { most: 1 });
-      this.write(formula, this.left(p) + 9, EDGE + 35, FORMULA, { colour: this.theme.faint });
+      const title = this.wrapped(panel.title, look.side - 27 - clock, look.title, { most: 1, weight: 700 });
+      this.write(title, this.left(p) + 9, look.edge + 19, look.title, { weight: 700 });
+      const formula = this.wrapped(panel.formula, look.side - 18, look.formula, { most: 1 });
+      this.write(formula, this.left(p) + 9, look.edge + 35, look.formula, { colour: this.theme.faint });
     });
     this.still = this.pixels(); // the static parts, drawn once
   }
 
   clockRoom(tick) {
-    this.pen.font = this.font(TICK, { weight: 700, family: this.mono });
+    this.pen.font = this.font(this.look.clock, { weight: 700, family: this.mono });
     return this.pen.measureText(clockText(this.film, tick)).width / this.unit;
   }
 
   // The picture at a frame.
   picture(frame) {
+    const { look } = this;
     this.ctx.putImageData(this.still, 0, 0);
     this.drawn(frame).forEach((canvas, p) => {
       const { panel } = this.cells[p];
       const x = this.left(p);
-      this.paste(canvas, x, EDGE + HEAD);
+      this.paste(canvas, x, look.edge + look.head);
       const clock = panel.still ? "" : clockText(this.film, this.film.ticks[frame]); // a still panel has no time
-      this.write([clock], x + SIDE - 9, EDGE + 20, TICK, { weight: 700, family: this.mono, align: "right" });
+      const bold = { weight: 700, family: this.mono, align: "right" };
+      this.write([clock], x + look.side - 9, look.edge + 20, look.clock, bold);
       const note = panel.notes[Math.min(frame, panel.notes.length - 1)] ?? "";
-      this.write(this.wrapped(note, SIDE - 18, NOTE), x + 9, this.floor + 3 + NOTE, NOTE, { colour: this.theme.faint });
+      const lines = this.wrapped(note, look.side - 18, look.note);
+      this.write(lines, x + 9, this.floor + 3 + look.note, look.note, { colour: this.theme.faint });
     });
     return this.pixels();
   }
@@ -179,26 +178,27 @@ export class StripSheet extends Sheet {
   constructor(shot, frames) {
     const { panels } = shot.film;
     const quiet = { ...shot.moment, followed: null, on: { ...shot.moment.on, trails: false, anatomy: false } };
-    super({ ...shot, moment: quiet }, panels, SIDE);
-    const width = COLUMN + frames.length * (SIDE + SPACE) - SPACE + EDGE;
-    const bottom = ABOVE + panels.length * (SIDE + SPACE) - SPACE;
-    this.open(width, bottom + EDGE + this.tall([this.film.stamp], width - 2 * EDGE, SIGNED));
-    const stamp = this.wrapped(this.film.stamp, width - 2 * EDGE, SIGNED);
-    this.write(stamp, EDGE, bottom + 8 + SIGNED, SIGNED, { colour: this.theme.faint });
-    const top = (row) => ABOVE + row * (SIDE + SPACE);
+    const { look } = shot.film;
+    super({ ...shot, moment: quiet }, panels, look.side);
+    const width = COLUMN + frames.length * (look.side + look.gap) - look.gap + look.edge;
+    const bottom = ABOVE + panels.length * (look.side + look.gap) - look.gap;
+    this.open(width, bottom + look.edge + this.tall([this.film.stamp], width - 2 * look.edge, SIGNED));
+    const stamp = this.wrapped(this.film.stamp, width - 2 * look.edge, SIGNED);
+    this.write(stamp, look.edge, bottom + 8 + SIGNED, SIGNED, { colour: this.theme.faint });
+    const top = (row) => ABOVE + row * (look.side + look.gap);
     panels.forEach(({ title, formula }, row) => {
-      const lines = this.wrapped(title, COLUMN - 2 * EDGE, LARGE, { most: 4, weight: 700 });
-      this.write(lines, EDGE, top(row) + 8 + LARGE, LARGE, { weight: 700 });
-      const below = top(row) + 12 + LEADING * LARGE * lines.length + SMALLER;
-      const more = this.wrapped(formula, COLUMN - 2 * EDGE, SMALLER, { most: 5 });
-      this.write(more, EDGE, below, SMALLER, { colour: this.theme.faint });
+      const lines = this.wrapped(title, COLUMN - 2 * look.edge, LARGE, { most: 4, weight: 700 });
+      this.write(lines, look.edge, top(row) + 8 + LARGE, LARGE, { weight: 700 });
+      const below = top(row) + 12 + look.leading * LARGE * lines.length + SMALLER;
+      const more = this.wrapped(formula, COLUMN - 2 * look.edge, SMALLER, { most: 5 });
+      this.write(more, look.edge, below, SMALLER, { colour: this.theme.faint });
     });
     frames.forEach((frame, column) => {
-      const x = COLUMN + column * (SIDE + SPACE);
+      const x = COLUMN + column * (look.side + look.gap);
       const clock = clockText(this.film, this.film.ticks[frame]);
-      this.write([clock], x + SIDE / 2, 30, 24, { weight: 700, family: this.mono, align: "center" });
+      this.write([clock], x + look.side / 2, 30, 24, { weight: 700, family: this.mono, align: "center" });
       this.drawn(frame).forEach((canvas, row) => {
-        this.card(x, top(row), SIDE);
+        this.card(x, top(row), look.side);
         this.paste(canvas, x, top(row));
       });
     });
