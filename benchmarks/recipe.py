@@ -106,8 +106,9 @@ def shown(experiment: Experiment) -> dict[str, float]:
     ddim = small.reverse(model, "ddim")
     far = [_nearest(x, data) for x in ddim.x]
     share = {int(t): each / far[0] for t, each in zip(ddim.t, far, strict=True)}
+    begins = next(frame for frame, width in enumerate(widths) if width < 0.9)
     return {
-        "frames": float(sum(0.1 <= width <= 0.9 for width in widths)),
+        "frames": float(next((frame for frame, width in enumerate(widths) if width < 0.1), len(widths)) - begins),
         "end": widths[-1],
         **{str(t): share[t] for t in TIMES},
     }

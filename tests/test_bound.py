@@ -74,8 +74,7 @@ def test_the_last_term_vanishes_where_the_schedule_destroys_the_data(name, T):
     terms = bound(
         exact.gaussian(torch.zeros(D), 1, schedule), DATASETS["spiral"](500, 0), schedule, ddpm, 100, generator()
     )
-    # the cap on beta leaves a little, as does the log-linear schedule: alpha_bar_T = a costs about a |x_0|^2 / 2 nats
-    few = name == "log-linear" or (name == "cosine" and T == 10)
+    few = name == "cosine" and T == 10  # the cap on beta leaves a little: 0.0024 nats
     assert terms[-1].mean() < (3e-3 if few else 1e-3)
 
 

@@ -126,12 +126,12 @@ def cosine(T: int, cap: float = CAP) -> Schedule:
     return _schedule(1 - alpha_bar[1:] / alpha_bar[:-1], cap)
 
 
-SIGMA_1, SIGMA_T = 0.04, 25.0  # noise / signal in x_1 and in x_T: x_1 is 4 % noise, x_T 4 % signal
+SIGMA_1, SIGMA_T = 0.05, 100.0  # noise / signal in x_1 and in x_T: x_1 is 5 % noise, x_T 1 % signal
 
 
 def log_linear(T: int) -> Schedule:
-    """log(noise / signal) rises in a straight line: each step multiplies noise / signal by one factor, and half-way
-    both are equal. These are the noise levels of Song and Ermon 2019 (NCSN, section 4.2), a geometric sequence."""
+    """log(noise / signal) rises in a straight line: each step multiplies noise / signal by the same factor. Such a
+    geometric sequence are the noise levels of Song and Ermon 2019 (NCSN, section 4.2)."""
     log_sigma = torch.linspace(math.log(SIGMA_1), math.log(SIGMA_T), _checked(T), dtype=torch.float64)
     alpha_bar = (-2 * log_sigma).sigmoid()  # 1 / (1 + sigma^2)
     return _schedule(1 - alpha_bar / torch.cat([torch.ones(1), alpha_bar[:-1]]))
