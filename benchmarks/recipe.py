@@ -23,7 +23,7 @@ from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import Ruler, spread
 
 STEPS = (500, 1000, 2500, 5000)  # of training, between measurements
-SAMPLERS = ("ddpm", "ddim", "dpm-solver++")
+COMPARED = ("ddpm", "ddim", "dpm-solver++")
 CANDIDATES = ("log-linear", "sigmoid", "linear", "cosine")
 SAMPLES = 2000
 BAR_SAMPLES, BAR_SEEDS = 5000, 10  # of the rows that are compared with the bar
@@ -156,10 +156,10 @@ def schedules_table(starmap: StarMap, seeds: range, n: int, steps: Sequence[int]
     yield row("schedule", "data", "sampler", "exact", *(f"{step:,} steps" for step in steps))
     yield rule(4 + len(steps))
     for name, experiments in cases.items():
-        best = starmap(exactly, [(one, n, SAMPLERS) for one in experiments])
-        learned = starmap(trained, [(one, OURS, n, SAMPLERS, steps) for one in experiments])
+        best = starmap(exactly, [(one, n, COMPARED) for one in experiments])
+        learned = starmap(trained, [(one, OURS, n, COMPARED, steps) for one in experiments])
         runs = list(zip(experiments, best, learned, strict=True))
-        for data, way in [*(("all", way) for way in SAMPLERS), *((dataset, "ddpm") for dataset in datasets)]:
+        for data, way in [*(("all", way) for way in COMPARED), *((dataset, "ddpm") for dataset in datasets)]:
             kept = [(known, network) for one, known, network in runs if data in ("all", one.dataset)]
             after = (f"{mean(network[step, way] for _, network in kept):.2f}" for step in steps)
             yield row(name, data, way, f"{mean(known[way] for known, _ in kept):.2f}", *after)

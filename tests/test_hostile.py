@@ -4,7 +4,6 @@ import errno
 import io
 import json
 import pickle
-import re
 import struct
 import tempfile
 import zipfile
@@ -27,12 +26,11 @@ from streamlit.testing.v1 import AppTest
 from tests.test_pages import APP, FAST, NET, experiment, film, fine, open_page, press
 from tests.waiting import PATIENCE
 from toydiff.cli.main import main
-from toydiff.components.bundle import component
 from toydiff.data import files, pictures, silhouettes, user_data
 from toydiff.data.images import Images
 from toydiff.data.points import MIN_POINTS
 from toydiff.draw.files import numbers
-from toydiff.draw.film import spaced
+from toydiff.draw.style import LOOK
 from toydiff.experiments.checkpoint import _sum, pack
 from toydiff.experiments.experiment import PREDICTORS, Experiment
 from toydiff.experiments.image_experiment import ImageExperiment
@@ -538,8 +536,7 @@ def test_a_film_for_which_there_is_no_room_leaves_no_half_of_it(tmp_path, monkey
 
 def test_the_limits_in_the_security_notes_are_those_of_the_code():
     notes = " ".join((APP.parent / "SECURITY.md").read_text("utf-8").split())
-    (frames,) = re.findall(r"const FRAMES = (\d+);", component("player").js)
-    assert int(frames) == len(spaced(1000))  # from a terminal as well
+    frames = LOOK.frames  # of the browser's films and the terminal's
     table, most = files.limits(), {name: f"{high:,.0f}" for name, (_, high) in Experiment.ranges().items()}
     for limit in (
         f"{table['megabytes']} MB, {table['rows']} rows, {table['columns']} columns, {table['cells']} cells",

@@ -477,8 +477,8 @@ def test_a_usual_link_makes_a_coarse_code():
 
 def test_the_longest_link_fits():
     longest = Experiment(
-        *("own-0123456789abcdef", 9999, "quadratic", 999, 0.123456, "mlp-no-time", "last-step", 511, 7, 4095, 0.123456),
-        *(2**31 - 1, "network", "dpm-solver++", 0.123456, 998, 999, -4.123456, -4.123456, 997, 99999),
+        *("own-0123456789abcdef", 9999, "quadratic", 999, 0.123456, "mlp-no-time", "last-step", 511, 7, 255, 4095),
+        *(0.123456, 2**31 - 1, "network", "dpm-solver++", 0.123456, 998, 999, -4.123456, -4.123456, 997, 99999),
     )
     server = "https://" + "a" * 60 + ".example:12345"
     link = student_link.lesson_address(server, "between", longest, ImageExperiment(T=50, seed=1))
