@@ -362,3 +362,10 @@ def test_a_trained_network_collapses_without_its_noise(trained):
     samples = experiment.reverse(predictor, "mean-only", experiment.start(2000)).end
     assert coverage(samples, experiment.data()) <= 0.1
     assert samples.isfinite().all()
+
+
+@pytest.mark.parametrize("target", ["last-step", "stable"])
+def test_several_processes_train_on_the_total_only(target):
+    """Each would average over its own share of the batch, or draw the same noise as the others."""
+    with pytest.raises(ValueError, match=f"only train on the target total, not {target}"):
+        trainer(target=target, shared=True)

@@ -106,7 +106,7 @@ def linear(T: int) -> Schedule:
 
 
 def quadratic(T: int, beta_T: float = 0.03) -> Schedule:
-    """sqrt(beta) rises in a straight line (Song et al. 2020, DDIM, appendix D.3).
+    """sqrt(beta) rises in a straight line ("quad" in the code of Song et al. 2020, DDIM).
 
     It starts so slowly that it ends at 0.03, to destroy as much as the linear one does.
     """
@@ -126,12 +126,12 @@ def cosine(T: int, cap: float = CAP) -> Schedule:
     return _schedule(1 - alpha_bar[1:] / alpha_bar[:-1], cap)
 
 
-SIGMA_1, SIGMA_T = 0.05, 100.0  # noise / signal in x_1 and in x_T: x_1 is 5 % noise, x_T 1 % signal
+SIGMA_1, SIGMA_T = 0.05, 100.0  # sqrt(1 - alpha_bar) / sqrt(alpha_bar), noise over signal, in x_1 and in x_T
 
 
 def log_linear(T: int) -> Schedule:
-    """log(noise / signal) rises in a straight line: each step multiplies noise / signal by the same factor. Such a
-    geometric sequence are the noise levels of Song and Ermon 2019 (NCSN, section 4.2)."""
+    """log(noise / signal) rises in a straight line: from x_1 on each step multiplies noise / signal by one factor. The
+    noise levels of Song and Ermon 2019 (NCSN, section 4.1) are such a geometric sequence."""
     log_sigma = torch.linspace(math.log(SIGMA_1), math.log(SIGMA_T), _checked(T), dtype=torch.float64)
     alpha_bar = (-2 * log_sigma).sigmoid()  # 1 / (1 + sigma^2)
     return _schedule(1 - alpha_bar / torch.cat([torch.ones(1), alpha_bar[:-1]]))

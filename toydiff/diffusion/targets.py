@@ -1,4 +1,4 @@
-"""What a network may be asked for. Each target is a loss; all have the same best possible network."""
+"""What a network may be asked for. Each target is a loss; the best possible network is the same, or nearly so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from toydiff.diffusion.training import Examples, Loss, simple_loss
 
 
 def last_step(eps: Tensor, schedule: Schedule, t: Tensor, generator: torch.Generator) -> Tensor:
-    """The noise z of the step t-1 -> t alone, divided by r = sqrt(beta_t / (1 - alpha_bar_t)): the mean stays the same.
+    """The noise z of the step t-1 -> t alone, divided by r = sqrt(beta_t / (1 - alpha_bar_t)): given x_t, its
+    mean is that of eps.
 
     eps = r z + sqrt(1 - r^2) (noise of the earlier steps), so z given eps is N(r eps, (1 - r^2) I), whatever x_0 is.
     """

@@ -21,16 +21,17 @@ from toydiff.diffusion.speedups.averaged_weights import AveragedWeights
 from toydiff.diffusion.targets import TARGETS
 from toydiff.diffusion.training import Examples, algorithm_1
 
-EXPLODED = 1e4  # a network that always answers 0 has loss 1; below T <= 1000 if asked for the last step (`last_step`)
-LAST_STEP = 1_000_003 * 5  # the seed, counted from that of the training, of what only one target draws
+EXPLODED = 1e4  # a network that always answers 0 has loss 1; if asked for the last step, less than MAX_T
+EXTRA_SEED = 1_000_003 * 5  # added to the seed: for random numbers that only one target draws
 
 
 class Trainer:
-    """Nothing happens until `advance(n)`. One seed gives one training, bit for bit.
+    """Nothing happens until `advance(n)`. On one machine, one seed gives one training, bit for bit.
 
     model: eps_theta, trained in place, wherever it is; data: (N, *shape), on the CPU, where everything is drawn;
-    target: a key of TARGETS, what the network is asked for; autocast: multiply in bfloat16; clip: the largest norm that
-    a gradient may have; shared: every process of torch.distributed has one of these and does its share of each batch.
+    target: a key of TARGETS, what the network is asked for; recipe: which speed-ups are used (None: all); autocast:
+    multiply in bfloat16; clip: the largest norm that a gradient may have; shared: every process of torch.distributed
+    has one of these and does its share of each batch.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Trainer:
             raise ValueError(f"lr must be greater than 0, not {lr}")
         if clip is not None and not clip > 0:
             raise ValueError(f"clip must be greater than 0, not {clip}")
+        if shared and target != "total":
+            raise ValueError(f"several processes can only train on the target total, not {target}")
         self._rank, self._ranks = (distributed.get_rank(), distributed.get_world_size()) if shared else (0, 1)
         if batch % self._ranks:
             raise ValueError(f"batch must be a multiple of {self._ranks}, the number of processes, not {batch}")
@@ -63,10 +66,10 @@ class Trainer:
         self.batch, self.lr, self.recipe = batch, lr, recipe or Recipe()
         self.device = next(model.parameters()).device
         self.step = 0
-        self.diverged_at: int | None = None  # the step at which the loss exploded; no step is made after it
+        self.diverged_at: int | None = None  # the step at which the loss exploded: what comes after it is dropped
         self._generator = torch.Generator().manual_seed(seed)
-        # a generator of its own: trainings that differ in their target see the same x0, eps and t
-        self._extra = torch.Generator().manual_seed(LAST_STEP + seed)
+        # a generator of its own: trainings that differ in their target alone see the same x0, eps and t
+        self._extra = torch.Generator().manual_seed(EXTRA_SEED + seed)
         self._draw_batch = self.recipe.draw(schedule)
         self._loss = TARGETS[target](schedule, self._extra)
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
@@ -85,7 +88,8 @@ class Trainer:
 
     @property
     def predictor(self) -> Model:
-        """A frozen copy of the network with the averaged weights: what samples. Safe to keep while training goes on."""
+        """A frozen copy of the network with the averaged weights: samples are drawn with it. It does not change while
+        the training goes on."""
         return self._average.model(self.model)
 
     def advance(self, n: int) -> None:
@@ -114,7 +118,7 @@ class Trainer:
             self._average.values = before
 
     def loss_of(self, model: Model) -> Tensor:
-        """(): the loss of another predictor on the examples of the next step, which this training then goes without."""
+        """(): the loss of another predictor on the examples of the next step. They are used up by it."""
         x0, eps, t = examples = self._draw(self.data, self.schedule, self.batch, self._generator)
         x = self.schedule.noised(x0, eps, t)
         return self._loss(model(x, t), x, examples)
@@ -132,7 +136,7 @@ class Trainer:
         )
 
     def _guess(self, x: Tensor, t: Tensor) -> Tensor:
-        with self._autocast:  # left after each step: it keeps copies of the weights, which then are old
+        with self._autocast:  # only around one call: it keeps copies of the weights, which are old after the step
             guess: Tensor = self._forward(x, t)
         return guess
 
@@ -153,7 +157,7 @@ class Trainer:
             self._losses = torch.cat([self._losses[: self.step], more])
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a training needs to go on, as tensors, numbers and lists of them."""
+        """Everything that a training needs to go on, in what torch.save can write."""
         return {
             "step": self.step,
             "diverged_at": self.diverged_at,

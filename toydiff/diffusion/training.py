@@ -25,7 +25,7 @@ class Examples(NamedTuple):
 
 
 Draw = Callable[[Tensor, Schedule, int, torch.Generator | None], Examples]  # (data, schedule, B, generator)
-Loss = Callable[[Tensor, Tensor, Examples], Tensor]  # (guess, x_t, examples) -> ()
+Loss = Callable[[Tensor, Tensor, Examples], Tensor]  # (guess, x_t, examples) -> the loss, ()
 
 
 def draw_examples(data: Tensor, schedule: Schedule, n: int, generator: torch.Generator | None) -> Examples:
@@ -52,11 +52,11 @@ def algorithm_1(
     draw: Draw = draw_examples,
     loss: Loss = simple_loss,
 ) -> Iterator[Tensor]:
-    """One gradient step for each loss, (), that is taken from it: `for loss in islice(algorithm_1(...), 5000)`.
+    """Makes one gradient step, yields its loss, and so on without an end: `for loss in islice(algorithm_1(...), 5000)`.
 
     model: eps_theta; data: (N, *shape); optimizer: of the model's weights, such as torch.optim.Adam.
     """
-    while True:  # until converged
+    while True:  # until converged: the caller decides when
         x0, eps, t = examples = draw(data, schedule, batch, generator)
         x = schedule.noised(x0, eps, t)
         error = loss(model(x, t), x, examples)

@@ -78,7 +78,7 @@ class PointTraining(Settings):
         )
 
     def recipe(self) -> Recipe:
-        """The speed-ups of this training. Stable targets need many different points in a batch: no pairs there."""
+        """The speed-ups of this training. Stable targets want many different points in a batch: no pairs there."""
         return Recipe(antithetic_noise=self.target != "stable")
 
     def exact(self) -> Model:

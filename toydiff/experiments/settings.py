@@ -44,9 +44,8 @@ class Settings:
     size_field: ClassVar[str]  # the field that says how many points or images
     datasets: ClassVar[Mapping[str, Callable[..., Any]]]  # a user's data set is called in the same way: (n, seed)
     version: ClassVar[int] = 1  # of the defaults
-    old_defaults: ClassVar[Mapping[int, Mapping[str, Any]]] = MappingProxyType(
-        {}
-    )  # of each version before, as they differ
+    # of each version before this one: the defaults that were others than today's
+    old_defaults: ClassVar[Mapping[int, Mapping[str, Any]]] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         for one in fields(self):

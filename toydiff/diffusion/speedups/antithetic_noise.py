@@ -10,9 +10,9 @@ from toydiff.diffusion.training import Draw, Examples
 
 
 def antithetic(draw: Draw) -> Draw:
-    """`draw` for half of the batch; the other half has the same x_0 and t, and -eps.
+    """`draw` for half of the batch; the other half has the same x_0 and t, and -eps. Of an odd n one has none.
 
-    What is odd in eps cancels within a pair, so it adds no noise to the gradient.
+    What is odd in eps cancels in the gradient of a pair.
     """
 
     def pairs(data: Tensor, schedule: Schedule, n: int, generator: torch.Generator | None) -> Examples:

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-GAMMA = 7  # the average remembers about the last tenth of the training
+GAMMA = 7  # more than half of the average's weight is in the last tenth of the training
 
 
 class AveragedWeights:
-    """The power function average of Karras et al. 2024 (EDM2), section 3.1: the weights of step s count as s^gamma.
+    """The power function average of Karras et al. 2024 (EDM2), section 3.1: the weights of step s count about s^gamma.
 
-    It remembers a share of the training, however long that gets, so its end need not be known. GAMMA is their
-    sigma_rel = 0.10. off: the average is the last weights.
+    It remembers a share of the training, however long that gets, so the end of a training need not be known. GAMMA is
+    about their sigma_rel = 0.10. off: keep the last weights instead of the average.
     """
 
     def __init__(self, parameters: Iterable[Tensor], *, off: bool = False) -> None:

@@ -1,5 +1,5 @@
 """Stable targets (Xu, Tong, Jaakkola 2023, Stable Target Field): the noise of an example is averaged over all points of
-the batch that x_t may have come from. The best possible network is the same, and it is found with less noise."""
+the batch that x_t may have come from. The best possible network is nearly the same, and found with less noise."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from toydiff.diffusion.training import Examples
 def stable_loss(guess: Tensor, x: Tensor, examples: Examples, *, schedule: Schedule) -> Tensor:
     """L_simple (eq. 14), averaged over the points of the batch that x_t may have come from.
 
-    By Bayes x_t came from point p with probability softmax(-|x_t - sqrt(a) p|^2 / (2 (1 - a))), as in `exact.bayes`:
-    softmax attention, as in `exact.cloud`. The bias of a small batch vanishes as the batch grows.
+    By Bayes x_t came from point p with probability softmax(-|x_t - sqrt(a) p|^2 / (2 (1 - a))), a = alpha_bar_t, as in
+    `exact.bayes`: softmax attention, as in `exact.cloud`. The bias of a small batch vanishes as the batch grows.
     """
     p = examples.x0.flatten(1)  # (B, D)
     signal, noise = (rate.flatten(1) for rate in schedule.rates(examples.t, x))  # (B, 1)
@@ -27,5 +27,6 @@ def stable_loss(guess: Tensor, x: Tensor, examples: Examples, *, schedule: Sched
     x0, square = mean[:, :-1], mean[:, -1:]  # the means of x_0, (B, D), and of |x_0|^2, (B, 1)
     eps = (x.flatten(1) - signal * x0) / noise  # its noise (B, D)
     variance = (signal / noise).square() * (square - x0.square().sum(1, keepdim=True))  # of the noise, (B, 1)
-    # the mean square of (noise - guess) is that of (mean noise - guess) plus the variance of the noise
+    # the mean square of (noise - guess) is that of (mean noise - guess) plus the variance of the noise: that has no
+    # gradient, but with it the loss can be compared with L_simple
     return F.mse_loss(guess.flatten(1), eps) + variance.mean() / p.shape[1]

@@ -13,13 +13,13 @@ FOR_ALL = 0.1  # a weight that all times share, so that none is left out
 
 
 def uniform(schedule: Schedule) -> Tensor:
-    """(T,): P(t <= 1), ..., P(t <= T) where every t is equally likely."""
+    """(T,): the cumulative distribution, P(t <= 1), ..., P(t <= T), where every t is equally likely."""
     return torch.arange(1, schedule.T + 1, dtype=torch.float64) / schedule.T
 
 
 def logistic(schedule: Schedule) -> Tensor:
-    """(T,): the same where t is logistic in log-SNR: most often where x_t is neither plain noise nor plain data. Karras
-    et al. 2022, table 1, choose the noise in this way, log-normally."""
+    """(T,): the same where the log-SNR of t is about logistic: t is drawn most where x_t is neither plain noise nor
+    plain data. Karras et al. 2022, table 1, draw the noise log-normally, for the same reason."""
     log_snr = schedule.log_snr[1:]
     # t stands for the log-SNRs nearer to its own than to its neighbours'
     edges = torch.cat([log_snr[:1], (log_snr[1:] + log_snr[:-1]) / 2, log_snr[-1:]])
@@ -28,5 +28,5 @@ def logistic(schedule: Schedule) -> Tensor:
 
 
 def quantiles(distribution: Tensor, u: Tensor) -> Tensor:
-    """(n,) long: the smallest t with P(t) >= u, for each of the numbers u, (n,), between 0 and 1."""
+    """(n,) long: the smallest t whose cumulative distribution is at least u, for each u, (n,), between 0 and 1."""
     return torch.searchsorted(distribution, u.double()).clamp(max=len(distribution) - 1) + 1
