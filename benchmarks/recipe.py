@@ -18,7 +18,6 @@ from torch import Tensor
 from toydiff.data.points import DATASETS
 from toydiff.diffusion.exact import Model
 from toydiff.diffusion.recipe import PAPER, Recipe
-from toydiff.diffusion.trainer import Trainer
 from toydiff.experiments.experiment import Experiment
 from toydiff.measures.clouds import Ruler, spread
 
@@ -79,16 +78,7 @@ def trained(
 ) -> dict[tuple[int, str], float]:
     """The same of a network, after each number of steps."""
     torch.set_num_threads(1)
-    trainer = Trainer(
-        replace(experiment, features=switch.features).model(),
-        experiment.data(),
-        experiment.noise_schedule(),
-        batch=experiment.batch,
-        lr=experiment.lr,
-        seed=experiment.seed,
-        target=switch.target,
-        recipe=switch.recipe,
-    )
+    trainer = replace(experiment, target=switch.target, features=switch.features).trainer(switch.recipe)
     found: dict[tuple[int, str], float] = {}
     for step in steps:
         trainer.advance(step - trainer.step)

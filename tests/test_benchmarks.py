@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as command
-from benchmarks import baselines, gif, gpu, playback, playback_page, sampling, steps, table, training
+from benchmarks import baselines, gif, gpu, playback, playback_page, recipe, sampling, steps, table, training
 from tests.waiting import PATIENCE
 from toydiff.data.points import spiral
 from toydiff.draw.scenes import reverse_scene
@@ -241,3 +241,14 @@ def test_the_race_of_the_digits_has_a_winner_if_both_arrive(monkeypatch):
     assert (row.ours, row.theirs, row.ratio) == ("2.0 s", "8.0 s", "4.0 x")
     row = gpu.digits(devices, 3, cap=7.0)
     assert (row.ours, row.theirs, row.ratio) == ("2.0 s", "> 8 s (then 70% as sure)", "–")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", recipe.TABLES)
+def test_the_tables_of_the_recipe_have_as_many_columns_in_each_row(table):
+    lines = list(recipe.TABLES[table](lambda work, given: [work(*one) for one in given], range(1), 100, (5, 10), True))
+    for part in "\n".join(lines).split("\n\n"):  # an empty line stands between two tables
+        assert len({line.count("|") for line in part.splitlines()}) == 1
+        assert "nan" not in part
+    expected = {"schedules": recipe.CANDIDATES, "switches": recipe.SWITCHES}[table]
+    assert all(any(f"| {name} |" in line for line in lines) for name in expected)

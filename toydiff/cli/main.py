@@ -44,8 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if "out" in options and not options.out.parent.is_dir():
             raise ValueError(words("cli.no_folder", folder=options.out.parent))
-        status: int = options.run(options)
-        return status
+        return options.run(options)
     except (ValueError, OSError) as error:
         if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one prints
             print(f"toydiff: {error}", file=sys.stderr)

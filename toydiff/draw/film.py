@@ -50,8 +50,8 @@ def images(
     width = 2 * LOOK.edge + len(scene.panels) * (LOOK.side + LOOK.gap) - LOOK.gap
     room = LOOK.side - 2 * LOOK.corner
     stamp = _wrapped(scene.stamp, LOOK.stamp, width - 2 * LOOK.edge)
-    notes = {_wrapped(note, LOOK.note, room) for panel in scene.panels for note in panel.notes}
-    below = max((_height(note, LOOK.note) for note in notes), default=LOOK.corner)
+    notes = {note: _wrapped(note, LOOK.note, room) for panel in scene.panels for note in panel.notes}
+    below = max((_height(note, LOOK.note) for note in notes.values()), default=LOOK.corner)
     floor = LOOK.edge + _height(stamp, LOOK.stamp) + below  # y of the panels' lower edge
     sheet = _Sheet(width, floor + LOOK.side + LOOK.head + LOOK.edge, size, THEMES[theme])
     sheet.write(LOOK.edge + 2, floor - below - 6, stamp, LOOK.stamp, color=sheet.theme.faint, va="top")
@@ -74,7 +74,7 @@ def images(
                 sheet.figure.draw_artist(artist)
         picture = sheet.picture()
         for panel, _, x in moving:
-            time, note = _clock(scene, ticks[frame]), _wrapped(panel.note(frame), LOOK.note, room)
+            time, note = _clock(scene, ticks[frame]), notes.get(panel.note(frame), "")
             right, top = x + LOOK.side - LOOK.corner, floor + LOOK.side
             sheet.print(picture, right, top + 22, time, LOOK.clock, bold=True, anchor="rs")
             sheet.print(picture, x + LOOK.corner, floor - 3, note, LOOK.note, color=sheet.theme.faint)

@@ -24,6 +24,7 @@ from toydiff.data.images import MAX_IMAGES, Images
 from toydiff.data.points import MAX_POINTS, MIN_POINTS
 from toydiff.data.user_data import UserDataset
 from toydiff.diffusion.exact import Model
+from toydiff.diffusion.speedups.averaged_weights import frozen
 from toydiff.diffusion.trainer import Trainer
 from toydiff.experiments.experiment import Experiment, PointTraining
 from toydiff.experiments.image_experiment import ImageExperiment
@@ -63,11 +64,8 @@ class Checkpoint:
 
     def predictor(self, device: torch.device | str = "cpu") -> Model:
         """The network with the averaged weights: what samples. It needs no data."""
-        model = _model(self.experiment, self.shape).eval().requires_grad_(False)
-        if self.state is not None:
-            for p, average in zip(model.parameters(), self.state["average"], strict=True):
-                p.copy_(average)
-        return model.to(device)
+        model = _model(self.experiment, self.shape)
+        return frozen(model, model.parameters() if self.state is None else self.state["average"]).to(device)
 
 
 def save(path: Path, trainer: Trainer, experiment: PointTraining | ImageExperiment) -> None:

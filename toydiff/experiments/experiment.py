@@ -64,8 +64,8 @@ class PointTraining(Settings):
         make = MODELS[self.network]
         return make(self.noise_schedule(), width=self.width, depth=self.depth, features=self.features, seed=self.seed)
 
-    def trainer(self) -> Trainer:
-        """A training of this network on this data, at step 0."""
+    def trainer(self, recipe: Recipe | None = None) -> Trainer:
+        """A training of this network on this data, at step 0. recipe: another one than its own."""
         return Trainer(
             self.model(),
             self.data(),
@@ -74,7 +74,7 @@ class PointTraining(Settings):
             batch=self.batch,
             lr=self.lr,
             seed=self.seed,
-            recipe=self.recipe(),
+            recipe=self.recipe() if recipe is None else recipe,
         )
 
     def recipe(self) -> Recipe:

@@ -102,9 +102,7 @@ function trailLayer(cache, view) {
   return ctx;
 }
 
-function trailLength({ look, frames }, k) {
-  return Math.min(k, Math.round(Math.min(look.trail_most, Math.max(look.trail_least, look.trail * frames))));
-}
+const trailLength = (film, k) => Math.min(k, film.trail);
 
 function drawOldTrails(ctx, view, film, x, k, alpha) {
   const length = trailLength(film, k);

@@ -78,6 +78,7 @@ def pack(
             for panel in scene.panels
         ],
         "look": LOOK._asdict(),
+        "trail": LOOK.trail_frames(frames),
         "themes": {name: theme._asdict() for name, theme in THEMES.items()},
         "labels": dict(labels or {}),
         "options": options,

@@ -30,7 +30,12 @@ class AveragedWeights:
 
     def model(self, like: nn.Module) -> nn.Module:
         """A frozen copy of the network with the averaged weights."""
-        model = copy.deepcopy(like).eval().requires_grad_(False)
-        for p, average in zip(model.parameters(), self.values, strict=True):
-            p.copy_(average)
-        return model
+        return frozen(copy.deepcopy(like), self.values)
+
+
+def frozen(model: nn.Module, weights: Iterable[Tensor]) -> nn.Module:
+    """The network itself, with these weights, for answers only: nothing trains it any more."""
+    model.eval().requires_grad_(False)
+    for p, weight in zip(model.parameters(), weights, strict=True):
+        p.copy_(weight)
+    return model
