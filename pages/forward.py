@@ -41,8 +41,8 @@ with st.container(key="curves"):
         alt = words("charts.schedule_alt", chart=words(f"charts.{name}"), T=experiment.T)
         column.plotly_chart(curve, key=name, config=charts.STILL, alt=alt)
 
-first = f"{float(f'{schedule.beta[1]:.2g}'):.7f}".rstrip("0")  # two digits, however small
-page.say("forward", "step", beta_1=first, beta_T=f"{schedule.beta[-1]:.3f}", T=experiment.T)
+first, last = (f"{float(f'{beta:.2g}'):.7f}".rstrip("0") for beta in schedule.beta[[1, -1]])  # two digits
+page.say("forward", "step", beta_1=first, beta_T=last, T=experiment.T)
 page.say("forward", "jump")
 half = experiment.T // 2
 chance = {"middle": f"{distance[half]:.3f}", "floor": f"{floor[half]:.3f}"}

@@ -198,8 +198,25 @@ def test_a_stable_loss_is_the_simple_loss_averaged_by_bayes(name, T, shape):
     assert torch.allclose(guess.grad, 2 * (guess.detach() - best).float() / x.numel(), atol=2e-2 / x.numel())
 
 
+@pytest.mark.parametrize("t", [1, 30, 60, 100])
+def test_a_stable_target_is_right_on_average_in_a_batch_of_two(t):
+    """For one x_t, over all that the two points may be: its own by Bayes, the other one any point of the data."""
+    points, x = torch.tensor([[0.0, 1.0], [1.2, -0.5], [-1.0, 0.3]]), torch.tensor([[0.3, 0.2], [0.3, 0.2]])
+    times = torch.tensor([t, t])
+    a = schedule.alpha_bar[t]
+    own = (-(x[:1] - a.sqrt() * points).square().sum(1) / (2 * (1 - a))).softmax(0)  # (3,)
+    average = torch.zeros(2, dtype=torch.float64)
+    for p, share in zip(points, own, strict=True):
+        for other in points:
+            guess = torch.zeros(2, 2, requires_grad=True)
+            examples = Examples(torch.stack([p, other]), torch.zeros(2, 2), times)
+            stable_loss(guess, x, examples, schedule=schedule).backward()
+            average += share * (-guess.grad[0] * guess.numel() / 2) / len(points)  # the answer that it asks for
+    assert torch.allclose(average.float(), exact.bayes(points, schedule)(x, times)[0], atol=1e-4, rtol=1e-3)
+
+
 def test_a_stable_loss_is_the_same_loss_with_less_noise():
-    """Over many batches both have one mean, up to a small bias; that of their gradients varies much less."""
+    """Over many batches both have one mean; it and its gradient vary much less."""
     model = MLP(schedule, width=16)
     losses, gradients = {"simple": [], "stable": []}, {"simple": [], "stable": []}
     for seed in range(60):

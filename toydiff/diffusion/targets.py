@@ -1,4 +1,4 @@
-"""What a network may be asked for. Each target is a loss; the best possible network is the same, or nearly so."""
+"""What a network may be asked for. Each target is a loss; the best possible network is the same for all."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stable targets (Xu, Tong, Jaakkola 2023, Stable Target Field): the noise of an example is averaged over all points of
-the batch that x_t may have come from. The best possible network is nearly the same, and found with less noise."""
+the batch that x_t may have come from. The best possible network is the same, and it is found with less noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def stable_loss(guess: Tensor, x: Tensor, examples: Examples, *, schedule: Sched
     """L_simple (eq. 14), averaged over the points of the batch that x_t may have come from.
 
     By Bayes x_t came from point p with probability softmax(-|x_t - sqrt(a) p|^2 / (2 (1 - a))), a = alpha_bar_t, as in
-    `exact.bayes`: softmax attention, as in `exact.cloud`. The bias of a small batch vanishes as the batch grows.
+    `exact.bayes`: softmax attention, as in `exact.cloud`.
+    However small the batch is, that is the expectation of L_simple, given x_t and the points of the batch: each of them
+    was drawn in the same way, so each may be the one that x_t came from.
     """
     p = examples.x0.flatten(1)  # (B, D)
     signal, noise = (rate.flatten(1) for rate in schedule.rates(examples.t, x))  # (B, 1)
